@@ -1,0 +1,5 @@
+"""``python -m asrkit``."""
+
+from asrkit.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Backends of the core: ``numpy`` everywhere, ``mlx`` where it is installed."""

@@ -1,0 +1,197 @@
+"""The MLX backend: Apple GPUs through Metal, NVIDIA GPUs through CUDA, and for tests the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import mlx.core as mx
+import numpy as np
+
+from asrkit.arrays import MASKED, SUBSET, Array, leaves, map_tree
+from asrkit.backends.numpy import narrow, widen
+from asrkit.errors import BackendError
+from asrkit.interfaces import Capabilities
+from asrkit.ops import Ops
+
+__all__ = ["MLXBackend", "MLXOps"]
+
+Fn = TypeVar("Fn", bound=Callable[..., Any])
+
+CACHE_LIMIT = {"gpu": 1 << 30, "cpu": 1 << 28}
+"""Bytes of freed buffers that MLX may keep; by itself it keeps one for every length it has met."""
+
+SLOW = {
+    "gpu": (),
+    "cpu": ("no GPU here: on a CPU this backend is for testing, numpy is much faster",),
+}
+
+DTYPES = {"fp32": mx.float32, "fp16": mx.float16, "bf16": mx.bfloat16}
+
+
+def _argmax(x: mx.array, axis: int | None = None, keepdims: bool = False) -> mx.array:
+    return mx.argmax(x, axis=axis, keepdims=keepdims).astype(mx.int32)  # MLX gives uint32, which wraps
+
+
+def _namespace() -> SimpleNamespace:
+    """MLX's functions under the names of the array subset, and nothing else."""
+    own = {"argmax": _argmax}
+    functions = {name: own.get(name) or getattr(mx, name) for name in SUBSET}
+    return SimpleNamespace(**functions, bool=mx.bool_, float32=mx.float32, int32=mx.int32)
+
+
+class MLXOps(Ops):
+    """The ops where MLX has a kernel of its own."""
+
+    def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        """See :meth:`Ops.linear`."""
+        return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+
+    def embed(self, ids: Array, table: Array) -> Array:
+        """See :meth:`Ops.embed`."""
+        return table[ids]
+
+    def conv1d(
+        self,
+        x: Array,
+        kernel: Array,
+        bias: Array | None = None,
+        *,
+        stride: int = 1,
+        padding: tuple[int, int] = (0, 0),
+        groups: int = 1,
+    ) -> Array:
+        """See :meth:`Ops.conv1d`."""
+        if padding[0] != padding[1]:
+            x, padding = self.pad(x, 1, *padding), (0, 0)
+        y = mx.conv1d(x, kernel, stride=stride, padding=padding[0], groups=groups)
+        return y if bias is None else y + bias
+
+    def conv2d(
+        self,
+        x: Array,
+        kernel: Array,
+        bias: Array | None = None,
+        *,
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
+        groups: int = 1,
+    ) -> Array:
+        """See :meth:`Ops.conv2d`."""
+        if any(before != after for before, after in padding):
+            x, padding = self.pad(self.pad(x, 1, *padding[0]), 2, *padding[1]), ((0, 0), (0, 0))
+        y = mx.conv2d(x, kernel, stride=stride, padding=(padding[0][0], padding[1][0]), groups=groups)
+        return y if bias is None else y + bias
+
+    def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
+        """See :meth:`Ops.layer_norm`."""
+        return mx.fast.layer_norm(x, weight, bias, eps)
+
+    def softmax(self, x: Array) -> Array:
+        """See :meth:`Ops.softmax`."""
+        return mx.softmax(x, axis=-1, precise=True)
+
+    def sigmoid(self, x: Array) -> Array:
+        """See :meth:`Ops.sigmoid`."""
+        return mx.sigmoid(x)
+
+    def attention(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        *,
+        scale: float,
+        mask: Array | None = None,
+        bias: Array | None = None,
+    ) -> Array:
+        """See :meth:`Ops.attention`."""
+        added = None
+        if mask is not None:
+            # A boolean mask would become -inf, and a fully masked row NaN.
+            added = mx.where(mask, mx.array(0.0, q.dtype), mx.array(MASKED, q.dtype))
+        if bias is not None:
+            added = bias if added is None else added + bias
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=added)
+
+    def extend(self, store: Array, new: Array, used: Array) -> tuple[Array, Array]:
+        """See :meth:`Ops.extend`."""
+        store = mx.slice_update(store, new, used[:1], axes=(2,))
+        return store, store
+
+
+class MLXBackend:
+    """Runs graph code on MLX arrays, compiled where there is a GPU.
+
+    Args:
+        device: ``gpu`` or ``cpu``; by default the GPU if there is one.
+        compile: whether ``mx.compile`` is used; by default on a GPU only, since on a CPU its first call per shape
+            builds C++ for a second.
+    """
+
+    name = "mlx"
+
+    def __init__(self, device: str | None = None, compile: bool | None = None) -> None:  # noqa: A002
+        available = [name for name in ("gpu", "cpu") if mx.is_available(mx.Device(getattr(mx, name)))]
+        if device is not None and device not in available:
+            raise BackendError(f"backend 'mlx' has no device {device!r} here; it has: {', '.join(available)}")
+        chosen = device or available[0]
+        self._device = mx.Device(getattr(mx, chosen))
+        self._compiles = chosen == "gpu" if compile is None else compile
+        self.xp = _namespace()
+        self.ops: Ops = MLXOps(self.xp)
+        self.capabilities = Capabilities(
+            chosen, tuple(DTYPES), ahead=True, versions=(("mlx", mx.__version__),), notes=SLOW[chosen]
+        )
+        mx.set_cache_limit(CACHE_LIMIT[chosen])
+
+    def asarray(self, values: np.ndarray) -> Array:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return mx.array(narrow(np.asarray(values)))
+
+    def to_host(self, tree: Any) -> Any:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return map_tree(lambda x: widen(x.astype(mx.float32) if x.dtype == mx.bfloat16 else x), tree)
+
+    def weight(self, role: str, precision: str, *tensors: np.ndarray) -> Array:
+        """See :class:`asrkit.interfaces.Backend`; kernels become channels-last."""
+        arrays = [np.asarray(tensor) for tensor in tensors]
+        if role == "kernel":
+            arrays = [np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in arrays]
+        parts = [mx.array(array).astype(self.dtype(precision)) for array in arrays]
+        value = parts[0] if len(parts) == 1 else mx.concatenate(parts)
+        # Evaluated now: the mapped file is read once, and compiled code may only close over finished arrays.
+        mx.eval(value)
+        return value
+
+    def dtype(self, precision: str) -> Any:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return DTYPES[precision]
+
+    def compile(self, fn: Fn) -> Fn:
+        """See :class:`asrkit.interfaces.Backend`."""
+        inner = mx.compile(fn) if self._compiles else fn
+
+        def run(*args: Any) -> Any:
+            with mx.stream(self._device):
+                return inner(*args)
+
+        return run  # type: ignore[return-value]  # same signature, seen from outside
+
+    def bucket(self, axis: str, size: int) -> int:
+        """See :class:`asrkit.interfaces.Backend`: rows to powers of two, lengths to steps of an eighth or less."""
+        if not self._compiles or size == 0:
+            return size
+        if axis == "batch":
+            return 1 << (size - 1).bit_length()
+        step = max(64, 1 << max(size.bit_length() - 4, 0))
+        return -(-size // step) * step
+
+    def dispatch(self, tree: Any) -> None:
+        """See :class:`asrkit.interfaces.Backend`."""
+        mx.async_eval(*leaves(tree))
+
+    def release(self) -> None:
+        """See :class:`asrkit.interfaces.Backend`."""
+        mx.clear_cache()

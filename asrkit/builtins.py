@@ -1,0 +1,52 @@
+"""What the core registers, through the same hooks as everybody else."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from asrkit.hookspecs import hookimpl
+
+__all__: list[str] = []
+
+
+def probe_mlx() -> str | None:
+    """Why MLX cannot run here, or None."""
+    if importlib.util.find_spec("mlx") is None:
+        return "the package mlx is not installed; pip install 'asrkit-core[mlx]'"
+    try:
+        importlib.import_module("mlx.core")
+    except ImportError as error:
+        text = " ".join(str(error).split())
+        return f"mlx does not import ({text}); on Linux it needs: pip install 'asrkit-core[mlx]'"
+    return None
+
+
+def probe_numpy() -> str | None:
+    """NumPy always runs."""
+    return None
+
+
+@hookimpl
+def register_backends(register: Any) -> None:
+    """The backends of the core."""
+    register("mlx", "asrkit.backends.mlx:MLXBackend", probe_mlx)
+    register("numpy", "asrkit.backends.numpy:NumpyBackend", probe_numpy)
+
+
+@hookimpl
+def register_parts(register: Any) -> None:
+    """The parts of the core."""
+    register.checkpoint("nemo", "asrkit.checkpoints.nemo:NemoCheckpoint")
+    register.checkpoint("directory", "asrkit.checkpoints.directory:DirectoryCheckpoint")
+    register.frontend("log-mel", "asrkit.frontends.mel:LogMel")
+    register.segmenter("whole", "asrkit.segmenters.whole:Whole")
+    register.strategy("greedy", "asrkit.strategies.greedy:Greedy")
+
+
+@hookimpl
+def register_formats(register: Any) -> None:
+    """The formats of the core."""
+    register("txt", "asrkit.formats.txt:write", ".txt")
+    register("json", "asrkit.formats.json:write", ".json")
+    register("jsonl", "asrkit.formats.json:write_lines", ".jsonl")

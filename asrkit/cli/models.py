@@ -1,0 +1,68 @@
+"""``asrkit models``: what can be run by name, and what a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from asrkit.models import ModelSpec
+from asrkit.plugins import registry
+
+__all__ = ["command"]
+
+
+@click.group("models", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List the models that plugins know by name."""
+    if ctx.invoked_subcommand is not None:
+        return
+    for entry in registry().entries("model"):
+        spec: ModelSpec = entry.factory
+        shown = ", ".join(spec.languages) if len(spec.languages) < 6 else f"{len(spec.languages)} languages"
+        click.echo(f"{spec.name:<20} {shown:<16} {spec.licence:<13} {spec.summary}")
+
+
+@command.command("show")
+@click.argument("model")
+def show(model: str) -> None:
+    """Show what is known about MODEL, a name or the path of a checkpoint."""
+    from asrkit.loading import looks_like_path
+
+    lines = _checkpoint(model) if looks_like_path(model) else _spec(registry().get("model", model).factory)
+    for name, value in lines:
+        click.echo(f"{name:<12} {value}")
+
+
+def _spec(spec: ModelSpec) -> Iterator[tuple[str, Any]]:
+    yield "name", spec.name
+    yield "summary", spec.summary
+    yield "source", spec.source
+    yield "languages", ", ".join(spec.languages)
+    yield "tasks", ", ".join(spec.tasks)
+    if spec.translations:
+        yield "translates", ", ".join(f"{here}-{there}" for here, there in spec.translations)
+    yield "decoder", f"{spec.decoder}, decoded by {spec.strategy!r}"
+    yield "licence", spec.licence
+
+
+def _checkpoint(path: str) -> Iterator[tuple[str, Any]]:
+    """A checkpoint is built, so that what is shown is known to run."""
+    from asrkit.loading import load_model, open_checkpoint
+
+    tensors = open_checkpoint(registry(), path).tensors()
+    loaded = load_model(path, backend="numpy")
+    # Tied tensors are one storage under two names.
+    unique = {t.__array_interface__["data"][0]: t.size for t in tensors.values() if t.dtype.kind == "f" and t.size}
+    yield "path", path
+    yield "class", open_checkpoint(registry(), path).config.get("target", "unknown")
+    yield "tensors", f"{len(tensors)}, {sum(unique.values()):,} values"
+    yield "features", f"{loaded.parts.frontend.rate} Hz, {loaded.parts.frontend.hop * 1000:g} ms a frame"
+    yield "vocabulary", loaded.parts.tokenizer.size
+    yield "languages", ", ".join(loaded.parts.dialect.languages)
+    yield "strategy", loaded.parts.strategy
+    yield "options", ", ".join(loaded.option_names())
+    for name, value in loaded.parts.extras.items():
+        yield name, ", ".join(value)

@@ -1,0 +1,174 @@
+"""``asrkit run``: recordings to text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from inspect import signature
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from asrkit.cli import say
+from asrkit.errors import UsageError
+from asrkit.plugins import registry
+from asrkit.registry import Entry
+from asrkit.values import Failure, Transcript
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@click.argument("audio", nargs=-1, required=True)
+@click.option("--model", "-m", required=True, help="A .nemo file, a converted folder, or a name from `asrkit models`.")
+@click.option("--language", "-l", help="Language that is spoken.  [default: en]")
+@click.option("--target-language", help="Language of the text.  [default: the one that is spoken]")
+@click.option("--task", type=click.Choice(["transcribe", "translate"]), help="Follows from the languages if omitted.")
+@click.option("--pnc/--no-pnc", default=None, help="Punctuation and capitals.  [default: on]")
+@click.option("--itn/--no-itn", default=None, help="Numbers in digits.  [default: off]")
+@click.option("--backend", default="auto", show_default=True, help="auto, or a name from `asrkit backends`.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32, or bf16 or fp16 where the backend has it.")
+@click.option("--strategy", help="Decoding strategy.  [default: the model's]")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings decoded together."
+)
+@click.option("--format", "format_name", default="txt", show_default=True, help="txt, json or jsonl.")
+@click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="One file a recording, there.")
+@click.option("--tokens", is_flag=True, help="Add token ids (json, jsonl).")
+@click.option("-o", "options", multiple=True, metavar="NAME=VALUE", help="Any other option of the model.")
+@click.option("--verbose", "-v", is_flag=True, help="Say on stderr what is done and how long it takes.")
+def command(
+    audio: tuple[str, ...],
+    model: str,
+    backend: str,
+    precision: str,
+    strategy: str | None,
+    batch_size: int,
+    format_name: str,
+    output_dir: Path | None,
+    tokens: bool,
+    options: tuple[str, ...],
+    verbose: bool,
+    **asked: Any,
+) -> None:
+    """Transcribe or translate recordings.
+
+    The text goes to stdout, everything else to stderr. A recording that cannot be read does not stop the others; the
+    exit code is then 1.
+
+    \b
+    asrkit run --model checkpoint.nemo talk.wav
+    asrkit run --model checkpoint.nemo -l en --target-language de --format json *.flac > talks.json
+    asrkit run --model checkpoint.nemo --output-dir texts --batch-size 4 recordings/*.wav
+    """
+    entry = registry().get("format", format_name)
+    write = _writer(entry, tokens)
+    extra = _pairs(options)
+    twice = sorted(set(extra) & {name for name, value in asked.items() if value is not None})
+    if twice:
+        raise UsageError(f"option {twice[0]!r} is given twice: as a flag and with -o")
+    if output_dir is not None:
+        _check_names(audio, entry.suffix)
+
+    from asrkit.loading import load_model, model_settings
+
+    settings = {name: extra.pop(name) for name in model_settings(model) if name in extra}
+    loaded = load_model(model, backend=backend, precision=precision, **settings)
+    if verbose:
+        capabilities = loaded.backend.capabilities
+        versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
+        say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {precision} ({versions})")
+    outcomes = loaded.outcomes(
+        list(audio), strategy=strategy, batch_size=batch_size, **{**asked, **extra}
+    )
+    report = _Report(verbose)
+    if output_dir is None:
+        _reconfigure(sys.stdout)
+        write(report.transcripts(outcomes), sys.stdout)
+    else:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        for transcript in report.transcripts(outcomes):
+            with _replacing(output_dir / (Path(transcript.file).stem + entry.suffix)) as file:
+                write([transcript], file)
+    if report.failed:
+        sys.exit(1)
+
+
+class _Report:
+    """Tells the user on stderr what happened to each recording."""
+
+    def __init__(self, verbose: bool) -> None:
+        self.failed = 0
+        self._verbose = verbose
+        self._told: set[str] = set()
+
+    def transcripts(self, outcomes: Iterable[Transcript | Failure]) -> Iterator[Transcript]:
+        """The transcripts among the outcomes."""
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                self.failed += 1
+                say(f"error: {outcome.error}")
+                continue
+            for notice in outcome.warnings:
+                # What holds for every recording is said once.
+                general = notice.code in ("language-assumed",)
+                if not general or notice.code not in self._told:
+                    say(f"warning: {notice.message}" if general else f"warning: {outcome.file}: {notice.message}")
+                self._told.add(notice.code)
+            if self._verbose:
+                total = outcome.timing["total"]
+                say(f"{outcome.file}: {outcome.duration:.1f} s of audio in {total:.2f} s")
+            yield outcome
+
+
+def _writer(entry: Entry, tokens: bool) -> Any:
+    """The format's write function, with ids if they are wanted."""
+    write = entry.load()
+    if not tokens:
+        return write
+    if "tokens" not in signature(write).parameters:
+        raise UsageError(f"format {entry.name!r} has no place for --tokens; use json or jsonl")
+    return lambda transcripts, file: write(transcripts, file, tokens=True)
+
+
+def _pairs(options: tuple[str, ...]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-o takes NAME=VALUE, found {option!r}")
+        name = name.replace("-", "_")
+        if name in pairs:
+            raise UsageError(f"option {name!r} is given twice")
+        pairs[name] = value
+    return pairs
+
+
+def _check_names(audio: tuple[str, ...], suffix: str) -> None:
+    """Two recordings that would be written to one file are refused before anything is decoded."""
+    owners: dict[str, str] = {}
+    for path in audio:
+        name = Path(path).stem + suffix
+        if name in owners:
+            raise UsageError(f"{owners[name]} and {path} would both be written to {name}; use two folders")
+        owners[name] = path
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """A text file that appears under its name only when it is complete."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _reconfigure(stream: Any) -> None:
+    """Text is UTF-8 whatever the locale says; a transcript must not fail on an accent."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(encoding="utf-8")

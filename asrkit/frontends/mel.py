@@ -1,0 +1,128 @@
+"""Log-mel features as NeMo computes them.
+
+Source: NeMo 3.0 ``AudioToMelSpectrogramPreprocessor`` in evaluation mode (no dither).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from asrkit.arrays import Features
+from asrkit.config import Config
+
+__all__ = ["LogMel", "MelConfig"]
+
+EPSILON = 1e-5
+"""Added to the standard deviation itself."""
+
+
+@attrs.frozen
+class MelConfig:
+    """The ``preprocessor`` section of a checkpoint, as far as inference depends on it."""
+
+    rate: int = 16000
+    hop: int = 160
+    """Samples between frames."""
+    window: int = 400
+    """Samples in the window."""
+    fft: int = 512
+    preemphasis: float = 0.97
+    log_guard: float = 2.0**-24
+    """Added before the logarithm."""
+    normalize: bool = True
+    """Zero mean and unit deviation per bin over the clip."""
+    edges: str = "zeros"
+    """``zeros`` pads the signal with zeros and counts S // hop frames (NeMo 2.5 and later); ``reflect`` mirrors it and
+    counts one more (before)."""
+
+    @classmethod
+    def read(cls, config: Config, edges: str = "zeros") -> MelConfig:
+        """From the configuration; a setting that changes features and is not built here is a CheckpointError."""
+        rate = config.integer("sample_rate", default=16000)
+        config.choice("window", "hann", default="hann")
+        config.choice("log", True, default=True)
+        config.choice("log_zero_guard_type", "add", default="add")
+        config.choice("mag_power", 2.0, 2, default=2.0)
+        config.choice("frame_splicing", 1, default=1)
+        config.choice("exact_pad", False, default=False)
+        config.choice("pad_value", 0, 0.0, default=0)
+        window = round(config.number("window_size", default=0.02) * rate)
+        fft = config.integer("n_fft", default=1 << (window - 1).bit_length())
+        guard = config.values.get("log_zero_guard_value", 2.0**-24)
+        return cls(
+            rate=rate,
+            hop=round(config.number("window_stride", default=0.01) * rate),
+            window=window,
+            fft=fft,
+            preemphasis=config.number("preemph", default=0.97),
+            log_guard=float(guard) if isinstance(guard, int | float) else 2.0**-24,
+            normalize=config.choice("normalize", "per_feature", "NA", default="per_feature") == "per_feature",
+            edges=edges,
+        )
+
+
+class LogMel:
+    """Mono waveforms (S,) to features (B, T, F) with T = 1 + S // hop, of which S // hop frames are valid.
+
+    Args:
+        config: sizes.
+        filters: (F, fft // 2 + 1) mel filters, as stored in the checkpoint.
+        window: (W,) window, as stored in the checkpoint.
+    """
+
+    def __init__(self, config: MelConfig, filters: np.ndarray, window: np.ndarray) -> None:
+        self.config = config
+        self.rate = config.rate
+        self.hop = config.hop / config.rate
+        self._filters = np.ascontiguousarray(filters.T, np.float32)
+        padding = config.fft - len(window)
+        self._window = np.pad(np.asarray(window, np.float32), (padding // 2, padding - padding // 2))
+
+    def frames(self, samples: int) -> int:
+        """T of a waveform alone."""
+        return 1 + samples // self.config.hop
+
+    def lead(self, samples: int) -> int:
+        """No silence is put before a clip."""
+        return 0
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> Features:
+        """Features of a batch, padded with zeros to the longest; each row is what its waveform alone would give."""
+        rows = [self._row(np.asarray(waveform, np.float32)) for waveform in waveforms]
+        width = max(len(row) for row, _ in rows)
+        values = np.zeros((len(rows), width, self._filters.shape[1]), np.float32)
+        for n, (row, _) in enumerate(rows):
+            values[n, : len(row)] = row
+        return Features(values, np.array([valid for _, valid in rows], np.int64))
+
+    def _row(self, x: np.ndarray) -> tuple[np.ndarray, int]:
+        config, half = self.config, self.config.fft // 2
+        valid = len(x) // config.hop + (config.edges == "reflect")
+        if config.preemphasis:
+            x = np.concatenate([x[:1], x[1:] - np.float32(config.preemphasis) * x[:-1]])
+        # Too short to be mirrored: as many zeros serve, there is nothing to hear.
+        mode = "reflect" if config.edges == "reflect" and len(x) > half else "constant"
+        x = np.pad(x, half, mode=mode)
+        windows = np.lib.stride_tricks.sliding_window_view(x, config.fft)[:: config.hop]
+        features = np.empty((len(windows), self._filters.shape[1]), np.float32)
+        # In blocks, so that the spectra of a long recording are never all in memory.
+        for start in range(0, len(windows), 1024):
+            spectrum = np.fft.rfft(windows[start : start + 1024] * self._window, axis=-1)
+            power = spectrum.real**2 + spectrum.imag**2
+            features[start : start + 1024] = np.log(power @ self._filters + np.float32(config.log_guard))
+        if config.normalize and valid:
+            features[:valid] = _normalized(features[:valid])
+        features[valid:] = 0.0
+        return features, valid
+
+
+def _normalized(x: np.ndarray) -> np.ndarray:
+    """(T, F) with zero mean and unit deviation per bin; the deviation has T - 1 in its denominator."""
+    x = x - x.mean(axis=0, dtype=np.float64).astype(np.float32)
+    deviation = np.zeros(x.shape[1], np.float32)
+    if len(x) > 1:
+        deviation = np.sqrt(np.square(x).sum(axis=0, dtype=np.float64) / (len(x) - 1)).astype(np.float32)
+    return x / (deviation + np.float32(EPSILON))

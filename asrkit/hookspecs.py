@@ -1,0 +1,52 @@
+"""The five hooks of a plugin. Implement them with ``@asrkit.hookimpl`` in the module of an ``asrkit`` entry point.
+
+Every factory may be a callable or a ``"module:attribute"`` string that is imported when it is first used: with
+strings, listing what is registered imports no model code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pluggy
+
+__all__ = ["hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("asrkit")
+hookimpl = pluggy.HookimplMarker("asrkit")
+
+
+@hookspec
+def register_backends(register: Any) -> None:
+    """Register backends: ``register(name, factory, probe)``.
+
+    ``factory(device=None)`` makes the backend; ``probe()`` returns None if it can run here, else the reason why not.
+    """
+
+
+@hookspec
+def register_parts(register: Any) -> None:
+    """Register parts by kind.
+
+    ``register.frontend(name, factory)``, and likewise ``encoder``, ``decoder``, ``tokenizer``, ``strategy``,
+    ``dialect``, ``segmenter`` and ``checkpoint``.
+    """
+
+
+@hookspec
+def register_models(register: Any) -> None:
+    """Register models that can be asked for by name: ``register(ModelSpec(...))``."""
+
+
+@hookspec
+def register_formats(register: Any) -> None:
+    """Register output formats: ``register(name, write, suffix)``.
+
+    ``write(transcripts, file)`` takes an iterable of transcripts, which yields them as they are made, and a text file;
+    a keyword ``tokens`` says that it can also write token ids. ``suffix`` ends file names.
+    """
+
+
+@hookspec
+def register_commands(cli: Any) -> None:
+    """Add commands to the command line: ``cli.add_command(command)`` with a click command."""

@@ -1,0 +1,176 @@
+"""From a name or a path to a model built for one backend."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from asrkit.errors import BackendError, CheckpointError, OptionError, PluginError, UnknownNameError, listed
+from asrkit.interfaces import Backend, Checkpoint
+from asrkit.models import HubSource, ModelSpec
+from asrkit.options import build_options, option_names
+from asrkit.plugins import load_plugins
+from asrkit.registry import Registry, reason, resolve
+from asrkit.transcriber import Model
+
+__all__ = [
+    "backend_problem",
+    "create_backend",
+    "find_model",
+    "load_model",
+    "looks_like_path",
+    "model_settings",
+    "open_checkpoint",
+    "setting_names",
+]
+
+AUTO = "auto"
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str],
+    backend: str = AUTO,
+    precision: str = "fp32",
+    *,
+    device: str | None = None,
+    **settings: Any,
+) -> Model:
+    """Load a model for one backend.
+
+    Args:
+        name_or_path: a registered name, or the path of a ``.nemo`` file or a converted folder.
+        backend: a registered backend, or ``auto``: MLX where it has a GPU, else numpy.
+        precision: ``fp32``, or another one that the backend has.
+        device: one of the backend's devices.
+        settings: load-time options of the model's builder.
+
+    Raises:
+        CheckpointError: the file is missing, broken, or not what the model needs.
+        UnknownNameError: no such model or backend.
+        BackendError: the backend cannot run here, or lacks the precision or device.
+        OptionError: a setting the model does not have.
+    """
+    start = time.perf_counter()
+    registry = load_plugins().registry
+    spec, path = find_model(registry, os.fspath(name_or_path))
+    chosen = create_backend(registry, backend, device)
+    if precision not in chosen.capabilities.precisions:
+        raise BackendError(
+            f"backend {chosen.name!r} has no precision {precision!r}; it has: "
+            f"{', '.join(chosen.capabilities.precisions)}"
+        )
+    checkpoint = open_checkpoint(registry, path)
+    name = spec.name if spec is not None else os.fspath(name_or_path)
+    build = resolve((spec or _builder(registry, checkpoint)).build)
+    values = _settings(build, settings, name)
+    parts = build(checkpoint, chosen, precision, spec, values)
+    seconds = round(time.perf_counter() - start, 4)
+    return Model(name, parts, chosen, precision, registry, setting_names(build), seconds)
+
+
+def setting_names(build: Any) -> tuple[str, ...]:
+    """Names of the load-time options of a builder."""
+    return option_names(getattr(build, "Settings", object))
+
+
+def model_settings(name_or_path: str) -> tuple[str, ...]:
+    """Names of the load-time options of a model, without loading it."""
+    registry = load_plugins().registry
+    spec, path = find_model(registry, name_or_path)
+    return setting_names(resolve((spec or _builder(registry, open_checkpoint(registry, path))).build))
+
+
+def create_backend(registry: Registry, name: str, device: str | None = None) -> Backend:
+    """A backend by name; ``auto`` takes MLX where it has a GPU, else numpy."""
+    if name == AUTO:
+        if _problem(registry, "mlx") is None:
+            made: Backend = registry.get("backend", "mlx").load()(device=device)
+            if made.capabilities.device == "gpu":
+                return made
+        name = "numpy"
+    entry = registry.get("backend", name)
+    problem = backend_problem(entry)
+    if problem is not None:
+        raise BackendError(f"backend {name!r} cannot run here: {problem}")
+    backend: Backend = entry.load()(device=device)
+    return backend
+
+
+def backend_problem(entry: Any) -> str | None:
+    """Why a registered backend cannot run here, or None."""
+    try:
+        problem: str | None = resolve(entry.probe)()
+    except Exception as error:
+        return reason(error)
+    return problem
+
+
+def _problem(registry: Registry, name: str) -> str | None:
+    try:
+        return backend_problem(registry.get("backend", name))
+    except PluginError as error:
+        return str(error)
+
+
+def open_checkpoint(registry: Registry, path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a model file or folder with the first registered format that recognises it."""
+    if not Path(path).exists():
+        raise CheckpointError(f"{os.fspath(path)}: there is no such file or folder")
+    for entry in registry.entries("checkpoint"):
+        reader = entry.load()
+        if reader.recognises(path):
+            opened: Checkpoint = reader.open(path)
+            return opened
+    formats = listed(registry.names("checkpoint"))
+    raise CheckpointError(f"{os.fspath(path)}: is no checkpoint of a known format; known are: {formats}")
+
+
+def find_model(registry: Registry, name: str) -> tuple[ModelSpec | None, str]:
+    """The spec of a registered name and its file, or None and a path."""
+    if looks_like_path(name):
+        return None, name
+    try:
+        spec: ModelSpec = registry.get("model", name).factory
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}; or give the path of a .nemo file") from None
+    if isinstance(spec.source, HubSource):
+        raise CheckpointError(
+            f"model {name!r} is published as {spec.source.file} in the hub repository {spec.source.repo}; this "
+            f"version of asrkit does not download: fetch that file and give its path"
+        )
+    return spec, spec.source.path
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a model is asked for by path rather than by a registered name."""
+    return os.sep in name or "/" in name or name.endswith(".nemo") or Path(name).exists()
+
+
+def _builder(registry: Registry, checkpoint: Checkpoint) -> ModelSpec:
+    """A spec whose builder takes checkpoints of this class."""
+    target = str(checkpoint.config.get("target", "")).rpartition(".")[2]
+    specs = [entry.factory for entry in registry.entries("model")]
+    fitting = [spec for spec in specs if target in spec.targets]
+    if not fitting:
+        known = {name for spec in specs for name in spec.targets}
+        raise CheckpointError(
+            f"{checkpoint.path}: its configuration names the class {target!r}, which no installed plugin builds; "
+            f"there is: {listed(known)}"
+        )
+    if len({str(spec.build) for spec in fitting}) > 1:
+        raise PluginError(
+            f"{checkpoint.path}: several plugins build {target!r}; restrict them with ASRKIT_PLUGINS"
+        )
+    return fitting[0]
+
+
+def _settings(build: Any, settings: dict[str, Any], name: str) -> Any:
+    cls = getattr(build, "Settings", None)
+    given = {key: value for key, value in settings.items() if value is not None}
+    if cls is not None:
+        return build_options(cls, given, f"model {name!r}")
+    if given:
+        raise OptionError(f"model {name!r} has no load-time options, asked was: {listed(given)}")
+    return None

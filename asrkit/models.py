@@ -1,0 +1,78 @@
+"""What a model is before anything is downloaded, and what it is made of once it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from asrkit.interfaces import Dialect, Encoder, Frontend, Tokenizer
+from asrkit.values import Notice
+
+__all__ = ["HubSource", "ModelSpec", "Parts", "PathSource"]
+
+
+@attrs.frozen
+class HubSource:
+    """A file in a repository of the Hugging Face hub."""
+
+    repo: str
+    file: str
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        return f"hf:{self.repo}/{self.file}@{self.revision}"
+
+
+@attrs.frozen
+class PathSource:
+    """A file or folder on this machine."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@attrs.frozen
+class ModelSpec:
+    """A model that can be asked for by name. Plain data: making one imports nothing."""
+
+    name: str
+    source: HubSource | PathSource
+    build: str | Callable[..., Parts]
+    """``build(checkpoint, backend, precision, spec, settings)`` with spec None for a checkpoint known by no name, or "module:function" naming it. Its attribute
+    ``Settings``, if there is one, is an attrs class of load-time options."""
+    decoder: str
+    """Family of the decoder: ``attention``, ``ctc`` or ``transducer``."""
+    strategy: str
+    """The strategy it is decoded with by default."""
+    languages: tuple[str, ...]
+    tasks: tuple[str, ...]
+    licence: str
+    summary: str
+    translations: tuple[tuple[str, str], ...] = ()
+    """Pairs (from, to) that it translates."""
+    parameters: int = 0
+    targets: tuple[str, ...] = ()
+    """Class names that a checkpoint's configuration may give as its ``target``: checkpoints of that class which
+    nobody knows by name are built by the same function."""
+
+
+@attrs.frozen
+class Parts:
+    """A recogniser in pieces, all built for one backend."""
+
+    frontend: Frontend
+    encoder: Encoder
+    decoder: Any
+    tokenizer: Tokenizer
+    dialect: Dialect
+    strategy: str
+    """The strategy it is decoded with by default."""
+    segmenter: str = "whole"
+    notices: tuple[Notice, ...] = ()
+    """What a user should know about the checkpoint."""
+    extras: Mapping[str, Any] = attrs.field(factory=dict)
+    """Further parts, such as an aligner."""

@@ -1,0 +1,70 @@
+"""Options as attrs classes: values from the command line or from Python, checked and converted by field."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from asrkit.errors import OptionError, listed, suggestion
+
+__all__ = ["build_options", "option_names"]
+
+Options = TypeVar("Options")
+
+WORDS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+
+
+def option_names(cls: type) -> tuple[str, ...]:
+    """The options that an attrs class has."""
+    return tuple(field.name for field in attrs.fields(cls) if field.init) if attrs.has(cls) else ()
+
+
+def build_options(cls: type[Options], values: Mapping[str, Any], owner: str) -> Options:
+    """An instance of an attrs class from named values; strings are converted to the field's type.
+
+    Args:
+        owner: whose options they are, for messages, such as ``strategy 'greedy'``.
+
+    Raises:
+        OptionError: an option does not exist or cannot take its value.
+    """
+    names = option_names(cls)
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise OptionError(
+            f"{owner} has no option {unknown[0]!r}{suggestion(unknown[0], names)}; it has: {listed(names)}"
+        )
+    hints = typing.get_type_hints(cls)
+    converted = {name: _convert(name, value, hints[name], owner) for name, value in values.items()}
+    try:
+        return cls(**converted)
+    except (ValueError, TypeError) as error:
+        raise OptionError(f"{owner}: {error.args[0]}") from error
+
+
+def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
+    """A value as the annotated type; an attrs validator may narrow it further."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if typing.get_origin(hint) is typing.Literal:
+        if value in typing.get_args(hint):
+            return value
+        wanted = " or ".join(str(choice) for choice in typing.get_args(hint))
+        raise OptionError(f"{owner}: option {name!r} is {wanted}, not {value!r}")
+    for kind in kinds:
+        if kind is bool and isinstance(value, str) and value.lower() in WORDS:
+            return WORDS[value.lower()]
+        if kind in (int, float) and isinstance(value, str):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+        if kind is float and type(value) is int:
+            return float(value)
+        if isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+            return value
+    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+    raise OptionError(f"{owner}: option {name!r} takes {wanted}, not {value!r}")

@@ -1,0 +1,1 @@
+"""Segmenters of the core: recordings to clips, and back."""

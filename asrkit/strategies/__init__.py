@@ -1,0 +1,1 @@
+"""Strategies of the core: searches over a family of decoders."""

@@ -1,0 +1,270 @@
+"""The way of a recording through the parts of a model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from asrkit import audio
+from asrkit.arrays import Encoded, Features
+from asrkit.audio import Audio, AudioInput
+from asrkit.batching import chunks, to_device
+from asrkit.errors import AsrkitError, OptionError, listed, suggestion
+from asrkit.interfaces import Backend, Decode, Segmenter
+from asrkit.models import Parts
+from asrkit.options import build_options, option_names
+from asrkit.registry import Registry
+from asrkit.values import Clip, Clock, Failure, Notice, Passage, Transcript
+
+__all__ = ["Model"]
+
+
+class Model:
+    """A model that is ready to transcribe. ``asrkit.load_model`` makes one.
+
+    One model may be shared between threads: its calls run one after another. Two models, also of one checkpoint, share
+    nothing but the memory-mapped file and may run side by side. The parts by themselves have no lock.
+
+    Args:
+        name: shown in results.
+        parts: what it is made of.
+        backend: the backend the parts were built for.
+        precision: the precision they were built in.
+        registry: where strategies and segmenters are looked up.
+        settings: names of the load-time options, for messages.
+        load_time: seconds that loading took.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parts: Parts,
+        backend: Backend,
+        precision: str,
+        registry: Registry,
+        settings: Sequence[str] = (),
+        load_time: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.parts = parts
+        self.backend = backend
+        self.precision = precision
+        self._registry = registry
+        self._settings = tuple(settings)
+        self._load_time = load_time
+        self._encode = backend.compile(lambda features: parts.encoder(features))
+        self._bound: dict[Any, Decode] = {}
+        self._lock = threading.RLock()
+
+    @overload
+    def transcribe(self, source: list[AudioInput], **options: Any) -> list[Transcript]: ...
+
+    @overload
+    def transcribe(self, source: AudioInput | np.ndarray, **options: Any) -> Transcript: ...
+
+    def transcribe(self, source: Any, **options: Any) -> Transcript | list[Transcript]:
+        """Transcribe one recording, or a list of them.
+
+        Args:
+            source: a path, the bytes of an audio file, a file object, ``(samples, rate)``, an array together with
+                ``rate=``, or a list of such. Samples are (S,) or (S, channels), floats at ±1 or signed integers.
+            options: as for :meth:`outcomes`.
+
+        Raises:
+            AudioError: a recording cannot be used; of a list, the first one. :meth:`outcomes` goes on instead.
+            OptionError: an option the model does not have, or a value it cannot take.
+        """
+        many = isinstance(source, list)
+        results = []
+        for outcome in self.outcomes(source if many else [source], **options):
+            if isinstance(outcome, Failure):
+                raise outcome.error
+            results.append(outcome)
+        return results if many else results[0]
+
+    def outcomes(
+        self,
+        sources: Iterable[Any],
+        *,
+        rate: int | None = None,
+        strategy: str | None = None,
+        batch_size: int = 1,
+        **options: Any,
+    ) -> Iterator[Transcript | Failure]:
+        """Transcribe recordings as they come; a recording that fails gives a Failure and does not stop the others.
+
+        Args:
+            sources: as for :meth:`transcribe`.
+            rate: sample rate in Hz of sources that are bare arrays.
+            strategy: name of the decoding strategy, if not the model's own.
+            batch_size: recordings that are decoded together.
+            options: options of the model's dialect (``language``, ``target_language``, ``task``, ``pnc``, ...) and of
+                the strategy. None means not given.
+
+        Raises:
+            OptionError: before the first recording is read.
+        """
+        if batch_size < 1:
+            raise OptionError(f"batch_size must be at least 1, found {batch_size}")
+        wishes, strategy_options = self._sort(options, strategy or self.parts.strategy)
+        asked, notices = self.parts.dialect.resolve(wishes)
+        decode = self._decode(strategy or self.parts.strategy, strategy_options)
+        segmenter: Segmenter = self._registry.get("segmenter", self.parts.segmenter).load()()
+        notices = (*self.parts.notices, *notices)
+        return self._run(sources, rate, batch_size, decode, segmenter, asked, notices)
+
+    def option_names(self, strategy: str | None = None) -> list[str]:
+        """Names of the options that :meth:`outcomes` takes."""
+        factory = self._registry.get("strategy", strategy or self.parts.strategy).load()
+        return sorted({*option_names(self.parts.dialect.Options), *option_names(factory)})
+
+    def _sort(self, options: Mapping[str, Any], strategy: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Options for the dialect and for the strategy."""
+        own = option_names(self.parts.dialect.Options)
+        searching = option_names(self._registry.get("strategy", strategy).load())
+        for name in options:
+            if name in own or name in searching:
+                continue
+            if name in self._settings:
+                raise OptionError(f"option {name!r} is set when the model is loaded: load_model(..., {name}=...)")
+            names = [*own, *searching, *self._settings]
+            raise OptionError(
+                f"model {self.name!r} with strategy {strategy!r} has no option {name!r}"
+                f"{suggestion(name, names)}; it has: {listed(names)}"
+            )
+        given = {name: value for name, value in options.items() if value is not None}
+        return (
+            {name: value for name, value in given.items() if name in own},
+            {name: value for name, value in given.items() if name in searching and name not in own},
+        )
+
+    def _decode(self, name: str, options: dict[str, Any]) -> Decode:
+        factory = self._registry.get("strategy", name).load()
+        strategy = build_options(factory, options, f"strategy {name!r}")
+        if not isinstance(self.parts.decoder, strategy.decodes):
+            raise OptionError(
+                f"strategy {name!r} decodes with a {strategy.decodes.__name__}, which model {self.name!r} has not; "
+                f"its own strategy is {self.parts.strategy!r}"
+            )
+        with self._lock:
+            key = (name, strategy)
+            if key not in self._bound:
+                self._bound[key] = strategy.bind(self.parts.decoder, self.backend)
+            return self._bound[key]
+
+    def _run(
+        self,
+        sources: Iterable[Any],
+        rate: int | None,
+        batch_size: int,
+        decode: Decode,
+        segmenter: Segmenter,
+        asked: Any,
+        notices: tuple[Notice, ...],
+    ) -> Iterator[Transcript | Failure]:
+        for batch in chunks(sources, batch_size):
+            timing = {"load": self._load_time}
+            with _Timer(timing, "total"):
+                with _Timer(timing, "audio"):
+                    loaded = [self._load(source, rate) for source in batch]
+                recordings = [item for item in loaded if isinstance(item, Audio)]
+                clips = [list(segmenter.split(item.samples, item.rate)) for item in recordings]
+                with self._lock:
+                    passages = iter(self._read(clips, recordings, decode, asked, timing))
+            for item in loaded:
+                if isinstance(item, Failure):
+                    yield item
+                else:
+                    yield self._transcript(item, segmenter.join(next(passages)), asked, notices, timing)
+
+    def _load(self, source: Any, rate: int | None) -> Audio | Failure:
+        if isinstance(source, np.ndarray):
+            if rate is None:
+                raise OptionError("an array of samples needs its rate: rate=16000, or (samples, 16000)")
+            source = (source, rate)
+        elif rate is not None:
+            raise OptionError("rate is for bare arrays; other audio brings its own")
+        try:
+            return audio.load(source, self.parts.frontend.rate)
+        except AsrkitError as error:
+            return Failure(audio.describe(source), error)
+
+    def _read(
+        self,
+        clips: list[list[Clip]],
+        recordings: list[Audio],
+        decode: Decode,
+        asked: Any,
+        timing: dict[str, float],
+    ) -> list[list[Passage]]:
+        """The passages of each recording's clips."""
+        parts, flat = self.parts, [clip for group in clips for clip in group]
+        if not flat:
+            return []
+        with _Timer(timing, "features"):
+            features = parts.frontend([clip.samples for clip in flat])
+        with _Timer(timing, "inference"):
+            requests = [parts.dialect.request(asked, self._frames(len(clip.samples))) for clip in flat]
+            hypotheses = decode(self.encode(features), requests)
+            self.backend.release()
+        step = parts.frontend.hop * parts.encoder.stride
+        passages = iter(hypotheses)
+        result = []
+        for group, recording in zip(clips, recordings, strict=True):
+            read = []
+            for clip in group:
+                lead = parts.frontend.lead(len(clip.samples)) / parts.frontend.rate
+                clock = Clock(step, clip.start - lead, recording.duration)
+                read.append(parts.dialect.read(next(passages)[0], clock, asked))
+            result.append(read)
+        return result
+
+    def encode(self, features: Features) -> Encoded:
+        """Encoder states of host features, on the model's backend; may have more rows and frames than asked."""
+        return self._encode(to_device(features, self.backend))
+
+    def _frames(self, samples: int) -> int:
+        """Encoder frames of a clip alone."""
+        return -(-self.parts.frontend.frames(samples) // self.parts.encoder.stride)
+
+    def _transcript(
+        self,
+        recording: Audio,
+        passage: Passage,
+        asked: Any,
+        notices: tuple[Notice, ...],
+        timing: Mapping[str, float],
+    ) -> Transcript:
+        return Transcript(
+            file=recording.name,
+            model=self.name,
+            backend=self.backend.name,
+            precision=self.precision,
+            language=getattr(asked, "language", None),
+            target_language=getattr(asked, "target_language", None),
+            task=getattr(asked, "task", None),
+            duration=recording.duration,
+            text=passage.text,
+            raw_text=passage.raw_text,
+            segments=passage.segments,
+            tokens=passage.tokens,
+            warnings=(*notices, *passage.notices),
+            timing=timing,
+        )
+
+
+class _Timer:
+    """Adds the seconds spent inside a ``with`` block to a dict."""
+
+    def __init__(self, timing: dict[str, float], name: str) -> None:
+        self._timing, self._name = timing, name
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._timing[self._name] = round(time.perf_counter() - self._start, 4)

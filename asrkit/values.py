@@ -1,0 +1,157 @@
+"""Results and requests that cross the host world: frozen, comparable, without behaviour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+__all__ = [
+    "Clip",
+    "Clock",
+    "Failure",
+    "Hypothesis",
+    "Notice",
+    "Passage",
+    "Request",
+    "Segment",
+    "Transcript",
+    "Word",
+]
+
+
+@attrs.frozen
+class Notice:
+    """A typed warning that travels with a result."""
+
+    code: str
+    """A stable name such as ``language-assumed``."""
+    message: str
+    """One line for a reader."""
+
+
+@attrs.frozen
+class Clip:
+    """A stretch of one recording, ready for a frontend."""
+
+    samples: Any
+    """(S,) float32 mono at the frontend's rate."""
+    start: float = 0.0
+    """Seconds from the start of the recording."""
+
+
+@attrs.frozen
+class Clock:
+    """Turns encoder frames into seconds from the start of the recording."""
+
+    step: float
+    """Seconds per encoder frame."""
+    start: float = 0.0
+    """The time of frame 0; a frontend that puts silence before a clip moves it."""
+    duration: float = float("inf")
+    """Length of the recording in seconds; no time lies beyond it."""
+
+    def seconds(self, frame: int) -> float:
+        """The time of a frame, inside the recording."""
+        return min(max(self.start + frame * self.step, 0.0), self.duration)
+
+
+@attrs.frozen
+class Request:
+    """What one row of a batch asks of a decoding strategy."""
+
+    prompt: tuple[int, ...]
+    """Token ids the decoder starts from."""
+    limit: int
+    """How many new tokens at most."""
+    stops: frozenset[int]
+    """Token ids that end the row; they are not part of the hypothesis."""
+    suppress_first: frozenset[int] = frozenset()
+    """Token ids that may not come first."""
+
+
+@attrs.frozen
+class Hypothesis:
+    """One decoded row."""
+
+    tokens: tuple[int, ...]
+    """Token ids without prompt and stop token."""
+    scores: tuple[float, ...]
+    """Natural log-probability of each token."""
+    finished: bool
+    """Whether a stop token ended it; False means that the limit did."""
+
+    @property
+    def score(self) -> float:
+        """Sum of the tokens' log-probabilities."""
+        return sum(self.scores)
+
+
+@attrs.frozen
+class Word:
+    """A word with its times in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@attrs.frozen
+class Segment:
+    """A stretch of text with its times in seconds."""
+
+    text: str
+    start: float
+    end: float
+    words: tuple[Word, ...] = ()
+
+
+@attrs.frozen
+class Passage:
+    """What a dialect reads out of one hypothesis."""
+
+    text: str
+    """Text without special tokens and outer spaces."""
+    raw_text: str
+    """The tokenizer's own text of all tokens."""
+    tokens: tuple[int, ...]
+    """Token ids without prompt, as the reference implementation reports them."""
+    segments: tuple[Segment, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+@attrs.frozen
+class Transcript:
+    """The result for one recording.
+
+    The fields are those of the ``json`` format. Times are in seconds.
+    """
+
+    file: str
+    """The path as given, or a name for audio that came without one."""
+    model: str
+    backend: str
+    precision: str
+    language: str | None
+    target_language: str | None
+    task: str | None
+    duration: float
+    text: str
+    raw_text: str
+    segments: tuple[Segment, ...]
+    tokens: tuple[int, ...]
+    warnings: tuple[Notice, ...] = ()
+    timing: Mapping[str, float] = attrs.field(
+        factory=dict, converter=lambda timing: MappingProxyType(dict(timing)), eq=False
+    )
+    """Seconds spent per stage; for a recording decoded in a batch, the whole batch's."""
+
+
+@attrs.frozen
+class Failure:
+    """A recording that could not be transcribed."""
+
+    file: str
+    error: Exception

@@ -1,0 +1,184 @@
+"""A scoped view over a checkpoint's tensors that hands them to one backend and accounts for every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from asrkit.arrays import Array
+from asrkit.errors import WeightsError, listed
+from asrkit.interfaces import Backend
+from asrkit.ops import Ops
+
+__all__ = ["Shape", "Weights"]
+
+Shape = tuple[int | None, ...]
+"""An expected shape; None fits any size."""
+
+
+@attrs.define
+class _Ledger:
+    """What has been read so far, shared by all views of one checkpoint."""
+
+    read: set[str] = attrs.field(factory=set)
+    problems: list[str] = attrs.field(factory=list)
+    handles: dict[Any, Array] = attrs.field(factory=dict)
+
+
+class Weights:
+    """The tensors below one scope, for one backend and precision.
+
+    ``w / "encoder" / "layers" / 3`` narrows the scope; ``w.matrix("weight")`` reads a tensor in a role. Nothing is ever
+    initialised: a tensor exists or :meth:`check` reports it. Missing tensors read as None until then, so that one
+    error can name them all.
+
+    Args:
+        tensors: names to arrays, usually ``checkpoint.tensors()``.
+        backend: where the weights go.
+        precision: how the backend stores and computes them.
+        source: the checkpoint's name for messages.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, np.ndarray], backend: Backend, precision: str, source: str = "checkpoint"
+    ) -> None:
+        self.backend = backend
+        self.precision = precision
+        self.source = source
+        self._tensors = tensors
+        self._scope = ""
+        self._ledger = _Ledger()
+
+    def __truediv__(self, name: str | int) -> Weights:
+        """The view one scope down."""
+        view = object.__new__(Weights)
+        view.__dict__.update(self.__dict__)
+        view._scope = f"{self._scope}{name}."
+        return view
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a tensor of that name, or a scope with tensors, is there."""
+        full = self._scope + name
+        return full in self._tensors or any(key.startswith(full + ".") for key in self._tensors)
+
+    @property
+    def ops(self) -> Ops:
+        """The ops of the backend."""
+        return self.backend.ops
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of activations."""
+        return self.backend.dtype(self.precision)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, for parts that take their sizes from it.
+
+        Raises:
+            WeightsError: there is no such tensor.
+        """
+        if self._scope + name not in self._tensors:
+            raise WeightsError(f"{self.source}: there is no tensor {self._scope + name!r}")
+        return tuple(self._tensors[self._scope + name].shape)
+
+    def matrix(self, *names: str, shape: Shape | None = None) -> Array:
+        """A matrix (O, I) for ``ops.linear``; several names are joined along O. ``shape`` is that of each.
+
+        Trailing axes of size 1 (a convolution of width 1) are dropped.
+        """
+        return self._read("matrix", names, shape)
+
+    def table(self, name: str, shape: Shape | None = None) -> Array:
+        """A table (V, D) for ``ops.embed``."""
+        return self._read("table", (name,), shape)
+
+    def kernel(self, name: str, shape: Shape | None = None) -> Array:
+        """A kernel (O, C/groups, K...) for ``ops.conv1d`` or ``ops.conv2d``."""
+        return self._read("kernel", (name,), shape)
+
+    def vector(self, *names: str, shape: Shape | None = None) -> Array:
+        """A vector or another small constant, which graph code may use directly."""
+        return self._read("vector", names, shape)
+
+    def optional_vector(self, *names: str, shape: Shape | None = None) -> Array | None:
+        """A vector that a checkpoint may be without: None if not even the first of the names is there."""
+        return self._read("vector", names, shape) if names[0] in self else None
+
+    def host(self, name: str, shape: Shape | None = None) -> np.ndarray:
+        """A tensor as a float32 host array, for constants that are worked out when the model is loaded.
+
+        Raises:
+            WeightsError: it is missing or has another shape.
+        """
+        tensor = self._find(self._scope + name, shape)
+        if tensor is None:
+            raise WeightsError(f"{self.source}: {self._ledger.problems[-1]}")
+        return np.asarray(tensor, np.float32)
+
+    def constant(self, role: str, values: np.ndarray) -> Array:
+        """A weight worked out on the host, laid out like one that was read."""
+        return self.backend.weight(role, self.precision, np.ascontiguousarray(values, np.float32))
+
+    def ignore(self, names: Iterable[str]) -> None:
+        """Declare tensors below this scope that inference does not need; a name may be a whole scope."""
+        for name in names:
+            full = self._scope + name
+            self._ledger.read.update(
+                key for key in self._tensors if key == full or key.startswith(full + ".")
+            )
+
+    def check(self) -> None:
+        """Account for the whole checkpoint.
+
+        Raises:
+            WeightsError: tensors are missing, have another shape than expected, or were left unread.
+        """
+        problems = list(self._ledger.problems)
+        left = [f"{key} {_shape(self._tensors[key])}" for key in self._tensors if key not in self._ledger.read]
+        if left:
+            problems.append(f"not used by the model: {listed(left)}")
+        if problems:
+            shown = problems[:10] + ([f"and {len(problems) - 10} more"] if len(problems) > 10 else [])
+            raise WeightsError(
+                f"{self.source}: the tensors do not fit its configuration: {'; '.join(shown)}"
+            )
+
+    def _find(self, full: str, shape: Shape | None) -> np.ndarray | None:
+        if full not in self._tensors:
+            expected = f", expected {_fits(shape)}" if shape else ""
+            self._ledger.problems.append(f"missing {full}{expected}")
+            return None
+        self._ledger.read.add(full)
+        tensor = self._tensors[full]
+        if shape is not None and (
+            len(shape) != tensor.ndim
+            or any(want not in (None, size) for want, size in zip(shape, tensor.shape, strict=True))
+        ):
+            self._ledger.problems.append(f"{full} has shape {_shape(tensor)}, expected {_fits(shape)}")
+            return None
+        return tensor
+
+    def _read(self, role: str, names: tuple[str, ...], shape: Shape | None) -> Array:
+        found = [self._find(self._scope + name, shape) for name in names]
+        tensors = [tensor for tensor in found if tensor is not None]
+        if len(tensors) < len(names):
+            return None
+        if role == "matrix":
+            tensors = [tensor.reshape(tensor.shape[:2]) for tensor in tensors]
+        # Tied tensors are two names for one storage: laid out once. A float matrix and a float table look alike.
+        kind = "matrix" if role == "table" and self.precision in ("fp32", "fp16", "bf16") else role
+        key = (kind, *((t.__array_interface__["data"][0], t.shape, t.strides, t.dtype.str) for t in tensors))
+        if key not in self._ledger.handles:
+            self._ledger.handles[key] = self.backend.weight(kind, self.precision, *tensors)
+        return self._ledger.handles[key]
+
+
+def _shape(tensor: np.ndarray) -> str:
+    return _fits(tensor.shape)
+
+
+def _fits(shape: Shape) -> str:
+    return "(" + ", ".join("*" if size is None else str(size) for size in shape) + ")"

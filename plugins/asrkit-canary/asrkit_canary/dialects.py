@@ -1,0 +1,256 @@
+"""How Canary models are asked and how their answers are read.
+
+Source: NeMo 3.0 ``common/prompts/{canary,canary2}`` and ``asr/parts/submodules/multitask_decoding``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import attrs
+
+from asrkit.errors import OptionError, listed, suggestion
+from asrkit.interfaces import Tokenizer
+from asrkit.options import build_options
+from asrkit.values import Clock, Hypothesis, Notice, Passage, Request, Segment, Word
+from asrkit_canary.tokenizers import Aggregate
+
+__all__ = ["Canary", "Canary2", "CanaryOptions", "Canary2Options", "Limits"]
+
+SPECIAL = re.compile(r"<\|[^|]*\|>|<pad>")
+TIMED = re.compile(r"<\|(\d+)\|>(.*?)<\|(\d+)\|>")
+SENTENCE_ENDS = (".", "?", "!")
+
+
+@attrs.frozen
+class CanaryOptions:
+    """What a user may ask of a ``canary`` model."""
+
+    language: str = "en"
+    target_language: str = "en"
+    task: str = "transcribe"
+    pnc: bool = True
+    """Punctuation and capitals."""
+
+
+@attrs.frozen
+class Canary2Options(CanaryOptions):
+    """What a user may ask of a ``canary2`` model."""
+
+    itn: bool = False
+    """Inverse text normalisation: numbers in digits."""
+    timestamp: bool = False
+    """Word times as tokens in the text."""
+    diarize: bool = False
+    emotion: str = "undefined"
+    context: str = ""
+    """Text that came before, in the target language."""
+
+
+@attrs.frozen
+class Limits:
+    """How long an answer may get, and what ends it."""
+
+    max_tokens: int
+    """Positions of the decoder, prompt included."""
+    delta: int
+    """Tokens more than encoder frames; negative means no limit but the positions."""
+    beam: bool
+    """Whether the checkpoint asks for a beam, which has room for one more token."""
+
+
+class Canary:
+    """The ``canary`` prompt: start, language, task, target language, punctuation.
+
+    Args:
+        tokenizer: the model's.
+        limits: from its decoding section.
+        languages: that it knows; by default the tokenizer's.
+        translations: (from, to) pairs that it knows; None means any.
+        pairs of languages are checked against both.
+    """
+
+    Options: ClassVar[type] = CanaryOptions
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        limits: Limits,
+        languages: Sequence[str] | None = None,
+        translations: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.limits = limits
+        self.languages = tuple(languages or tokenizer.languages)
+        self.translations = translations
+        self.stop, self.pad = self._token("<|endoftext|>"), self._token("<pad>")
+
+    def resolve(self, wishes: Mapping[str, Any]) -> tuple[Any, tuple[Notice, ...]]:
+        """Options from wishes: the target is the language unless given, the task follows from the two."""
+        values, notices = dict(wishes), []
+        if "language" not in values:
+            values["language"] = "en" if "en" in self.languages else self.languages[0]
+            if len(self.languages) > 1:
+                text = f"no language was given, {values['language']!r} was assumed; the model knows: "
+                notices.append(Notice("language-assumed", text + listed(self.languages, limit=30)))
+        for name in ("language", "target_language"):
+            if values.get(name, values["language"]) not in self.languages:
+                raise OptionError(self._unknown(name, values[name]))
+        task = values.get("task", None)
+        if task not in (None, "transcribe", "translate"):
+            raise OptionError(f"the model has no task {task!r}; it has: transcribe, translate")
+        source, target = values["language"], values.get("target_language")
+        if task == "translate" and target is None:
+            raise OptionError("task 'translate' needs a target language")
+        target = values["target_language"] = target or source
+        values["task"] = task or ("transcribe" if source == target else "translate")
+        if (values["task"] == "translate") == (source == target):
+            raise OptionError(
+                f"task {task!r} contradicts language {source!r} with target language {target!r}"
+            )
+        pairs = self.translations
+        if source != target and pairs is not None and (source, target) not in pairs:
+            targets = [there for here, there in pairs if here == source]
+            raise OptionError(f"the model does not translate {source!r} to {target!r}, only to: {listed(targets)}")
+        return build_options(self.Options, values, "the model"), tuple(notices)
+
+    def prompt(self, options: Any, previous: Sequence[int] = ()) -> tuple[int, ...]:
+        """Prompt ids.
+
+        Raises:
+            OptionError: the vocabulary lacks a token that the options ask for.
+        """
+        return self._ids(self._slots(options))
+
+    def request(self, options: Any, frames: int, previous: Sequence[int] = ()) -> Request:
+        """Limit and stop tokens as the checkpoint's decoding section has them, for a clip alone."""
+        prompt, limits = self.prompt(options, previous), self.limits
+        length = limits.max_tokens
+        if limits.delta >= 0:
+            length = min(length, frames + limits.delta)
+        room = length - len(prompt) + limits.beam
+        if room < 1:
+            raise OptionError(
+                f"a prompt of {len(prompt)} tokens leaves no room for text: the model takes {length} tokens here; "
+                "give a shorter context"
+            )
+        stops = {self.stop, self.pad} if limits.beam else {self.stop}
+        return Request(prompt, room, frozenset(stops))
+
+    def read(self, hypothesis: Hypothesis, clock: Clock, options: Any) -> Passage:
+        """Text of a hypothesis: special tokens are left out, times are taken from timestamp tokens if there are any."""
+        tokens = list(hypothesis.tokens)
+        while tokens and tokens[-1] in (self.stop, self.pad):
+            tokens.pop()
+        known = [token for token in tokens if token < self.tokenizer.size]
+        notices = []
+        if len(known) < len(tokens):
+            count = len(tokens) - len(known)
+            notices.append(Notice("unknown-tokens", f"{count} ids without a token in the vocabulary were left out"))
+        if not hypothesis.finished:
+            text = f"the text may be cut off: the limit of {len(hypothesis.tokens)} tokens was reached"
+            notices.append(Notice("token-limit", text))
+        raw = self.tokenizer.decode(known)
+        words = timed_words(raw, clock)
+        text = " ".join(word.text for word in words) if words else without_specials(raw)
+        segments = sentences(words)
+        if not segments and text:
+            segments = (Segment(text, clock.seconds(0), clock.duration),)
+        return Passage(text, raw, tuple(tokens), segments, tuple(notices))
+
+    def _slots(self, options: CanaryOptions) -> list[str]:
+        return [
+            "<|startoftranscript|>",
+            f"<|{options.language}|>",
+            f"<|{options.task}|>",
+            f"<|{options.target_language}|>",
+            flag("pnc", options.pnc),
+        ]
+
+    def _ids(self, slots: Sequence[str]) -> tuple[int, ...]:
+        """Special tokens are looked up one by one; a single SentencePiece model gets the whole string instead, since
+        NeMo lets it put its word boundary in front."""
+        ids = tuple(self._token(slot) for slot in slots)
+        return ids if isinstance(self.tokenizer, Aggregate) else self.tokenizer.encode("".join(slots))
+
+    def _token(self, piece: str) -> int:
+        id_ = self.tokenizer.token(piece)
+        if id_ is None:
+            raise OptionError(f"the model's vocabulary has no token {piece!r}, which this needs")
+        return id_
+
+    def _unknown(self, name: str, language: str) -> str:
+        what = name.replace("_", " ")
+        near = suggestion(language, self.languages)
+        return f"the model has no {what} {language!r}{near}; it has: {listed(self.languages, limit=30)}"
+
+
+class Canary2(Canary):
+    """The ``canary2`` prompt: context, start, emotion, languages, then a row of switches; arguments as for Canary."""
+
+    Options: ClassVar[type] = Canary2Options
+
+    def prompt(self, options: Any, previous: Sequence[int] = ()) -> tuple[int, ...]:
+        """Prompt ids; ``previous`` tokens stand where the context would, before it."""
+        if isinstance(self.tokenizer, Aggregate):
+            context = self.tokenizer.encode(options.context, options.target_language) if options.context else ()
+            slots = self._slots(options)
+            return (*self._ids(slots[:1]), *previous, *context, *self._ids(slots[1:]))
+        if previous:
+            options = attrs.evolve(options, context=self.tokenizer.decode(previous) + options.context)
+        slots = self._slots(options)
+        self._check(slots)
+        return self.tokenizer.encode("".join([slots[0], options.context, *slots[1:]]))
+
+    def _slots(self, options: Canary2Options) -> list[str]:
+        return [
+            "<|startofcontext|>",
+            "<|startoftranscript|>",
+            f"<|emo:{options.emotion}|>",
+            f"<|{options.language}|>",
+            f"<|{options.target_language}|>",
+            flag("pnc", options.pnc),
+            flag("itn", options.itn),
+            flag("timestamp", options.timestamp),
+            flag("diarize", options.diarize),
+        ]
+
+    def _check(self, slots: Sequence[str]) -> None:
+        for slot in slots:
+            self._token(slot)
+
+
+def flag(name: str, value: bool) -> str:
+    """The token of a switch."""
+    return f"<|{name}|>" if value else f"<|no{name}|>"
+
+
+def without_specials(raw: str) -> str:
+    """Text without special tokens and outer spaces; where some were left out, spaces are folded."""
+    text = SPECIAL.sub(" ", raw) if SPECIAL.search(raw) else raw
+    return " ".join(text.split()) if text is not raw else text.strip()
+
+
+def timed_words(raw: str, clock: Clock) -> tuple[Word, ...]:
+    """Words between pairs of timestamp tokens, the way NeMo reads them; none if there is no pair."""
+    found = []
+    for match in TIMED.finditer(raw.strip()):
+        text = without_specials(match[2])
+        if text:
+            found.append(Word(text, clock.seconds(int(match[1])), clock.seconds(int(match[3]))))
+    return tuple(found)
+
+
+def sentences(words: Sequence[Word]) -> tuple[Segment, ...]:
+    """Words collected into segments that end with a full stop, a question or an exclamation mark."""
+    segments: list[Segment] = []
+    current: list[Word] = []
+    for word in words:
+        current.append(word)
+        if word.text.endswith(SENTENCE_ENDS) or word is words[-1]:
+            text = " ".join(w.text for w in current)
+            segments.append(Segment(text, current[0].start, current[-1].end, tuple(current)))
+            current = []
+    return tuple(segments)

@@ -1,0 +1,263 @@
+"""The FastConformer encoder: strided subsampling, then conformer blocks with relative positions.
+
+Source: NeMo 3.0 ``ConformerEncoder`` and "Fast Conformer with Linearly Scalable Attention" (arXiv 2305.05084).
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+
+from asrkit.arrays import Array, Encoded, Features
+from asrkit.config import Config
+from asrkit.nn import Conv2d, LayerNorm, Linear, NormedConv1d, length_mask
+from asrkit.ops import Ops
+from asrkit.weights import Weights
+
+__all__ = ["FastConformer", "FastConformerConfig"]
+
+
+@attrs.frozen
+class FastConformerConfig:
+    """Sizes of an encoder, as the ``encoder`` section of a checkpoint gives them."""
+
+    bins: int
+    """F, feature bins."""
+    layers: int
+    width: int
+    """D."""
+    heads: int
+    inner: int
+    """Width inside a feed-forward module."""
+    stride: int
+    """Subsampling factor, a power of two."""
+    channels: int
+    """Channels of the subsampling convolutions."""
+    scaled: bool
+    """Whether subsampled features are multiplied by sqrt(D)."""
+
+    @classmethod
+    def read(cls, config: Config) -> FastConformerConfig:
+        """From the ``encoder`` section; a variant that is not built here is a CheckpointError."""
+        config.choice("subsampling", "dw_striding")
+        config.choice("self_attention_model", "rel_pos", default="rel_pos")
+        config.choice("conv_norm_type", "batch_norm", default="batch_norm")
+        config.choice("att_context_style", "regular", default="regular")
+        config.choice("causal_downsampling", False, default=False)
+        config.choice("conv_context_size", None, default=None)
+        config.choice("att_context_size", None, [-1, -1], [[-1, -1]], default=None)
+        config.choice("reduction", None, default=None)
+        stride = config.integer("subsampling_factor", default=4)
+        if stride < 2 or stride & (stride - 1):
+            raise config.error("subsampling_factor", "a power of two from 2 on")
+        width = config.integer("d_model")
+        channels = config.integer("subsampling_conv_channels", default=-1)
+        return cls(
+            bins=config.integer("feat_in"),
+            layers=config.integer("n_layers"),
+            width=width,
+            heads=config.integer("n_heads", default=4),
+            inner=width * config.integer("ff_expansion_factor", default=4),
+            stride=stride,
+            channels=width if channels == -1 else channels,
+            scaled=config.boolean("xscaling", default=True),
+        )
+
+
+class FastConformer:
+    """Features to encoder states, (B, T, F) to (B, S, D) with S = ceil(T / stride).
+
+    Args:
+        weights: the scope that holds ``pre_encode`` and ``layers``; biases are used where they exist.
+        config: sizes.
+    """
+
+    def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
+        self.ops = weights.ops
+        self.stride = config.stride
+        self.width = config.width
+        self._dtype = weights.dtype
+        self._scale = math.sqrt(config.width) if config.scaled else 1.0
+        self.pre_encode = Subsampling(weights / "pre_encode", config)
+        self.layers = [ConformerBlock(weights / "layers" / n, config) for n in range(config.layers)]
+        # In double precision as far as possible: the error grows with the offset it is multiplied by.
+        rates = np.exp(np.arange(0, config.width, 2) * (-math.log(10000.0) / config.width))
+        self._rates = weights.backend.asarray(rates.astype(np.float32))
+
+    def __call__(self, features: Features) -> Encoded:
+        """Encode a batch; the states beyond a row's length mean nothing."""
+        xp = self.ops.xp
+        x, lengths = self.pre_encode(xp.astype(features.values, self._dtype), features.lengths)
+        if self._scale != 1.0:
+            x = x * self._scale
+        positions = xp.astype(self._positions(x.shape[1]), self._dtype)
+        valid = length_mask(self.ops, lengths, x.shape[1])
+        for layer in self.layers:
+            x = layer(x, positions, valid)
+        return Encoded(x, lengths)
+
+    def _positions(self, frames: int) -> Array:
+        """Rows for the offsets T-1 ... -(T-1): (1, 2T-1, D), sines in even and cosines in odd columns."""
+        xp = self.ops.xp
+        offsets = xp.astype((frames - 1) - xp.arange(2 * frames - 1, dtype=xp.int32), xp.float32)
+        angles = offsets[:, None] * self._rates[None, :]
+        table = xp.stack([xp.sin(angles), xp.cos(angles)], axis=-1)
+        return xp.reshape(table, (1, 2 * frames - 1, self.width))
+
+
+class Subsampling:
+    """Strided 3x3 convolutions that halve time and bins until ``stride`` is reached, then a projection."""
+
+    def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
+        self.ops = weights.ops
+        conv = weights / "conv"
+        channels, stages = config.channels, config.stride.bit_length() - 1
+        self.first = Conv2d(conv / 0, stride=(2, 2), padding=1)
+        # The checkpoint numbers activations too: 0 conv, 1 ReLU, then depthwise, pointwise, ReLU for each stage.
+        self.stages = [
+            (
+                Conv2d(conv / (2 + 3 * n), stride=(2, 2), padding=1, groups=channels),
+                Conv2d(conv / (3 + 3 * n)),
+            )
+            for n in range(stages - 1)
+        ]
+        bins = config.bins
+        for _ in range(stages):
+            bins = (bins - 1) // 2 + 1
+        self.size = channels * bins
+        self.out = Linear(weights / "out", self.size, config.width)
+
+    def __call__(self, x: Array, lengths: Array) -> tuple[Array, Array]:
+        """(B, T, F) and (B,) to (B, S, D) and (B,); what lies beyond a row's length is zeroed before each stage."""
+        xp = self.ops.xp
+        x = self._masked(x[..., None], lengths)
+        x, lengths = self._halved(xp.maximum(self.first(x), 0.0), lengths)
+        for depthwise, pointwise in self.stages:
+            x, lengths = self._halved(xp.maximum(pointwise(depthwise(x)), 0.0), lengths)
+        # Channel-major, bin-minor, as the projection expects it.
+        x = xp.permute_dims(x, (0, 1, 3, 2))
+        return self.out(xp.reshape(x, (x.shape[0], x.shape[1], self.size))), lengths
+
+    def _halved(self, x: Array, lengths: Array) -> tuple[Array, Array]:
+        lengths = (lengths + 1) // 2
+        return self._masked(x, lengths), lengths
+
+    def _masked(self, x: Array, lengths: Array) -> Array:
+        valid = length_mask(self.ops, lengths, x.shape[1])
+        return self.ops.xp.where(valid[:, :, None, None], x, self.ops.xp.asarray(0.0, dtype=x.dtype))
+
+
+class ConformerBlock:
+    """Half a feed-forward module, attention, convolution, the other half, norm."""
+
+    def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
+        width = config.width
+        self.norm_feed_forward1 = LayerNorm(weights / "norm_feed_forward1", width)
+        self.feed_forward1 = FeedForward(weights / "feed_forward1", width, config.inner)
+        self.norm_self_att = LayerNorm(weights / "norm_self_att", width)
+        self.self_attn = RelativeAttention(weights / "self_attn", width, config.heads)
+        self.norm_conv = LayerNorm(weights / "norm_conv", width)
+        self.conv = ConvolutionModule(weights / "conv", width)
+        self.norm_feed_forward2 = LayerNorm(weights / "norm_feed_forward2", width)
+        self.feed_forward2 = FeedForward(weights / "feed_forward2", width, config.inner)
+        self.norm_out = LayerNorm(weights / "norm_out", width)
+
+    def __call__(self, x: Array, positions: Array, valid: Array) -> Array:
+        """(B, S, D) with positions (1, 2S-1, D) and valid (B, S)."""
+        x = x + self.feed_forward1(self.norm_feed_forward1(x)) * 0.5
+        x = x + self.self_attn(self.norm_self_att(x), positions, valid)
+        x = x + self.conv(self.norm_conv(x), valid)
+        x = x + self.feed_forward2(self.norm_feed_forward2(x)) * 0.5
+        return self.norm_out(x)
+
+
+class FeedForward:
+    """Two projections with a swish between them."""
+
+    def __init__(self, weights: Weights, width: int, inner: int) -> None:
+        self.ops = weights.ops
+        self.linear1 = Linear(weights / "linear1", width, inner)
+        self.linear2 = Linear(weights / "linear2", inner, width)
+
+    def __call__(self, x: Array) -> Array:
+        """(B, S, D) to the same."""
+        return self.linear2(self.ops.silu(self.linear1(x)))
+
+
+class RelativeAttention:
+    """Self-attention whose scores also depend on the offset between query and key (Transformer-XL)."""
+
+    def __init__(self, weights: Weights, width: int, heads: int) -> None:
+        self.ops = weights.ops
+        self.width, self.heads, self.depth = width, heads, width // heads
+        self.qkv = Linear(weights, width, width, names=("linear_q", "linear_k", "linear_v"))
+        self.linear_pos = Linear(weights / "linear_pos", width, width)
+        self.linear_out = Linear(weights / "linear_out", width, width)
+        self.pos_bias_u = weights.vector("pos_bias_u", shape=(heads, self.depth))
+        self.pos_bias_v = weights.vector("pos_bias_v", shape=(heads, self.depth))
+
+    def __call__(self, x: Array, positions: Array, valid: Array) -> Array:
+        """(B, S, D) to the same; keys at invalid positions are not attended to."""
+        xp, scale = self.ops.xp, 1.0 / math.sqrt(self.depth)
+        qkv = self.qkv(x)
+        q, k, v = (qkv[..., n * self.width : (n + 1) * self.width] for n in range(3))
+        q = xp.reshape(q, (q.shape[0], q.shape[1], self.heads, self.depth))
+        offsets = xp.matrix_transpose(self._heads(self.linear_pos(positions)))
+        by_offset = self.ops.matmul(xp.permute_dims(q + self.pos_bias_v, (0, 2, 1, 3)), offsets)
+        y = self.ops.attention(
+            xp.permute_dims(q + self.pos_bias_u, (0, 2, 1, 3)),
+            self._heads(k),
+            self._heads(v),
+            scale=scale,
+            mask=valid[:, None, None, :],
+            bias=shift(self.ops, by_offset * scale),
+        )
+        y = xp.permute_dims(y, (0, 2, 1, 3))
+        return self.linear_out(xp.reshape(y, (y.shape[0], y.shape[1], self.width)))
+
+    def _heads(self, x: Array) -> Array:
+        x = self.ops.xp.reshape(x, (x.shape[0], x.shape[1], self.heads, self.depth))
+        return self.ops.xp.permute_dims(x, (0, 2, 1, 3))
+
+
+def shift(ops: Ops, scores: Array) -> Array:
+    """Scores by offset to scores by key: (B, H, S, 2S-1), column m for the offset S-1-m, to (B, H, S, S).
+
+    Row i needs the columns S-1-i ... 2S-2-i. With one more column in front, the same numbers read as rows of S put
+    each row one place further left than the row above it.
+    """
+    xp = ops.xp
+    batch, heads, frames, columns = scores.shape
+    x = xp.reshape(ops.pad(scores, 3, 1, 0), (batch, heads, columns + 1, frames))
+    return xp.reshape(x[:, :, 1:], (batch, heads, frames, columns))[..., :frames]
+
+
+class ConvolutionModule:
+    """Pointwise convolution with a gate, depthwise convolution with batch norm, swish, pointwise convolution."""
+
+    def __init__(self, weights: Weights, width: int) -> None:
+        self.ops = weights.ops
+        self.pointwise_conv1 = Pointwise(weights / "pointwise_conv1", width, 2 * width)
+        self.depthwise_conv = NormedConv1d(weights, "depthwise_conv", "batch_norm", width)
+        self.pointwise_conv2 = Pointwise(weights / "pointwise_conv2", width, width)
+
+    def __call__(self, x: Array, valid: Array) -> Array:
+        """(B, S, D) to the same; invalid positions count as zero."""
+        x = self.ops.glu(self.pointwise_conv1(x))
+        x = self.ops.xp.where(valid[:, :, None], x, self.ops.xp.asarray(0.0, dtype=x.dtype))
+        return self.pointwise_conv2(self.ops.silu(self.depthwise_conv(x)))
+
+
+class Pointwise:
+    """A convolution of width 1, which is a linear projection stored with a third axis: weight (O, I, 1)."""
+
+    def __init__(self, weights: Weights, inputs: int, outputs: int) -> None:
+        self.ops = weights.ops
+        self.weight = weights.matrix("weight", shape=(outputs, inputs, 1))
+        self.bias = weights.optional_vector("bias", shape=(outputs,))
+
+    def __call__(self, x: Array) -> Array:
+        """(B, S, I) to (B, S, O)."""
+        return self.ops.linear(x, self.weight, self.bias)

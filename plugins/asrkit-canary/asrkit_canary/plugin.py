@@ -1,0 +1,29 @@
+"""What this plugin registers. It imports no array library: everything heavy is named by strings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asrkit import hookimpl
+from asrkit_canary.specs import SPECS
+
+__all__: list[str] = []
+
+
+@hookimpl
+def register_parts(register: Any) -> None:
+    """Parts that other plugins may take from the registry."""
+    register.frontend("centred", "asrkit_canary.frontend:Centred")
+    register.encoder("fastconformer", "asrkit_canary.fastconformer:FastConformer")
+    register.decoder("transformer", "asrkit_canary.transformer:TransformerDecoder")
+    register.tokenizer("sentencepiece", "asrkit_canary.tokenizers:SentencePiece")
+    register.tokenizer("sentencepiece-aggregate", "asrkit_canary.tokenizers:Aggregate")
+    register.dialect("canary", "asrkit_canary.dialects:Canary")
+    register.dialect("canary2", "asrkit_canary.dialects:Canary2")
+
+
+@hookimpl
+def register_models(register: Any) -> None:
+    """The published models."""
+    for spec in SPECS:
+        register(spec)
