@@ -105,7 +105,9 @@ def leaves(tree: Any) -> Iterator[Any]:
         yield leaf
 
 
-def named_sizes(tree: Any, path: str = "", names: AxisNames | None = None) -> Iterator[tuple[str, Any, AxisNames | None]]:
+def named_sizes(
+    tree: Any, path: str = "", names: AxisNames | None = None
+) -> Iterator[tuple[str, Any, AxisNames | None]]:
     """Each array of a tree as (path, array, names of its varying sizes).
 
     The names are those that :func:`varying` gave the NamedTuple the array stands in; an array in no such NamedTuple

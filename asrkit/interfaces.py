@@ -7,7 +7,7 @@ N tokens. Encoders and decoders are graph world (see ``asrkit.arrays``); everyth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import attrs
 
@@ -230,7 +230,7 @@ class Tokenizer(Protocol):
         """The text of ids, special tokens included."""
         ...
 
-    def piece(self, id: int) -> str:  # noqa: A002
+    def piece(self, id: int) -> str:
         """The piece of an id."""
         ...
 
@@ -244,7 +244,7 @@ class Dialect(Protocol):
 
     languages: tuple[str, ...]
     """Languages the model knows."""
-    Options: type
+    Options: ClassVar[type]
     """An attrs class: what a user may ask, with defaults. Fields ``language``, ``target_language`` and ``task``
     are shown in results where they exist."""
 

@@ -160,10 +160,9 @@ def _builder(registry: Registry, checkpoint: Checkpoint) -> ModelSpec:
             f"there is: {listed(known)}"
         )
     if len({str(spec.build) for spec in fitting}) > 1:
-        raise PluginError(
-            f"{checkpoint.path}: several plugins build {target!r}; restrict them with ASRKIT_PLUGINS"
-        )
-    return fitting[0]
+        raise PluginError(f"{checkpoint.path}: several plugins build {target!r}; restrict them with ASRKIT_PLUGINS")
+    spec: ModelSpec = fitting[0]
+    return spec
 
 
 def _settings(build: Any, settings: dict[str, Any], name: str) -> Any:

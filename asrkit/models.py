@@ -42,8 +42,9 @@ class ModelSpec:
     name: str
     source: HubSource | PathSource
     build: str | Callable[..., Parts]
-    """``build(checkpoint, backend, precision, spec, settings)`` with spec None for a checkpoint known by no name, or "module:function" naming it. Its attribute
-    ``Settings``, if there is one, is an attrs class of load-time options."""
+    """``build(checkpoint, backend, precision, spec, settings)``, or "module:function" naming it; ``spec`` is None for a
+    checkpoint that was not asked for by name. Its attribute ``Settings``, if there is one, is an attrs class of
+    load-time options."""
     decoder: str
     """Family of the decoder: ``attention``, ``ctc`` or ``transducer``."""
     strategy: str

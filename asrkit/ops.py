@@ -165,8 +165,8 @@ class Ops:
 
         Args:
             scale: multiplies the scores, usually 1/sqrt(E).
-            mask: boolean, broadcastable to (B, H, N, S); True may be attended to. With no True in its row a query
-                gets the mean of all values.
+            mask: boolean, broadcastable to (B, H, N, S); True may be attended to. A query without any True gets
+                something finite.
             bias: added to the scaled scores, broadcastable like the mask.
         """
         scores = (q * scale) @ self.xp.matrix_transpose(k)

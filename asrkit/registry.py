@@ -90,9 +90,7 @@ class Registry:
             return found[0]
         if found:
             owners = " or ".join(f"{entry.plugin}:{short}" for entry in found)
-            raise PluginError(
-                f"{kind} {name!r} is registered by {len(found)} plugins; write {owners} to select one"
-            )
+            raise PluginError(f"{kind} {name!r} is registered by {len(found)} plugins; write {owners} to select one")
         names = self.names(kind)
         broken = "".join(f"; {error}" for error in self.broken.values())
         raise UnknownNameError(

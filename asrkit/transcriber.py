@@ -56,7 +56,11 @@ class Model:
         self._registry = registry
         self._settings = tuple(settings)
         self._load_time = load_time
-        self._encode = backend.compile(lambda features: parts.encoder(features))
+
+        def encode(features: Features) -> Encoded:
+            return parts.encoder(features)
+
+        self._encode = backend.compile(encode)
         self._bound: dict[Any, Decode] = {}
         self._lock = threading.RLock()
 

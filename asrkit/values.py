@@ -122,6 +122,10 @@ class Passage:
     notices: tuple[Notice, ...] = ()
 
 
+def _frozen(timing: Mapping[str, float]) -> Mapping[str, float]:
+    return MappingProxyType(dict(timing))
+
+
 @attrs.frozen
 class Transcript:
     """The result for one recording.
@@ -143,9 +147,7 @@ class Transcript:
     segments: tuple[Segment, ...]
     tokens: tuple[int, ...]
     warnings: tuple[Notice, ...] = ()
-    timing: Mapping[str, float] = attrs.field(
-        factory=dict, converter=lambda timing: MappingProxyType(dict(timing)), eq=False
-    )
+    timing: Mapping[str, float] = attrs.field(factory=dict, converter=_frozen, eq=False)
     """Seconds spent per stage; for a recording decoded in a batch, the whole batch's."""
 
 

@@ -126,9 +126,7 @@ class Weights:
         """Declare tensors below this scope that inference does not need; a name may be a whole scope."""
         for name in names:
             full = self._scope + name
-            self._ledger.read.update(
-                key for key in self._tensors if key == full or key.startswith(full + ".")
-            )
+            self._ledger.read.update(key for key in self._tensors if key == full or key.startswith(full + "."))
 
     def check(self) -> None:
         """Account for the whole checkpoint.
@@ -142,9 +140,7 @@ class Weights:
             problems.append(f"not used by the model: {listed(left)}")
         if problems:
             shown = problems[:10] + ([f"and {len(problems) - 10} more"] if len(problems) > 10 else [])
-            raise WeightsError(
-                f"{self.source}: the tensors do not fit its configuration: {'; '.join(shown)}"
-            )
+            raise WeightsError(f"{self.source}: the tensors do not fit its configuration: {'; '.join(shown)}")
 
     def _find(self, full: str, shape: Shape | None) -> np.ndarray | None:
         if full not in self._tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -132,7 +133,7 @@ class MLXBackend:
 
     name = "mlx"
 
-    def __init__(self, device: str | None = None, compile: bool | None = None) -> None:  # noqa: A002
+    def __init__(self, device: str | None = None, compile: bool | None = None) -> None:
         available = [name for name in ("gpu", "cpu") if mx.is_available(mx.Device(getattr(mx, name)))]
         if device is not None and device not in available:
             raise BackendError(f"backend 'mlx' has no device {device!r} here; it has: {', '.join(available)}")
@@ -142,7 +143,7 @@ class MLXBackend:
         self.xp = _namespace()
         self.ops: Ops = MLXOps(self.xp)
         self.capabilities = Capabilities(
-            chosen, tuple(DTYPES), ahead=True, versions=(("mlx", mx.__version__),), notes=SLOW[chosen]
+            chosen, tuple(DTYPES), ahead=True, versions=(("mlx", version("mlx")),), notes=SLOW[chosen]
         )
         mx.set_cache_limit(CACHE_LIMIT[chosen])
 
@@ -190,7 +191,7 @@ class MLXBackend:
 
     def dispatch(self, tree: Any) -> None:
         """See :class:`asrkit.interfaces.Backend`."""
-        mx.async_eval(*leaves(tree))
+        mx.async_eval(list(leaves(tree)))  # type: ignore[no-untyped-call]
 
     def release(self) -> None:
         """See :class:`asrkit.interfaces.Backend`."""

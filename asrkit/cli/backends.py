@@ -23,9 +23,7 @@ def command() -> None:
         capabilities = entry.load()().capabilities
         versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
         chosen = "  (auto)" if entry.name == automatic else ""
-        click.echo(
-            f"{entry.name:<12} {capabilities.device}, {', '.join(capabilities.precisions)}, {versions}{chosen}"
-        )
+        click.echo(f"{entry.name:<12} {capabilities.device}, {', '.join(capabilities.precisions)}, {versions}{chosen}")
         for note in capabilities.notes:
             click.echo(f"{'':<12} {note}")
     for error in registry().broken.values():

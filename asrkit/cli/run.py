@@ -80,9 +80,7 @@ def command(
         capabilities = loaded.backend.capabilities
         versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
         say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {precision} ({versions})")
-    outcomes = loaded.outcomes(
-        list(audio), strategy=strategy, batch_size=batch_size, **{**asked, **extra}
-    )
+    outcomes = loaded.outcomes(list(audio), strategy=strategy, batch_size=batch_size, **{**asked, **extra})
     report = _Report(verbose)
     if output_dir is None:
         _reconfigure(sys.stdout)

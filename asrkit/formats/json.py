@@ -40,8 +40,9 @@ def write(transcripts: Iterable[Transcript], file: IO[str], tokens: bool = False
     """The ``json`` format: one array, written element by element."""
     separator = "["
     for transcript in transcripts:
-        text = json.dumps(as_dict(transcript, tokens), ensure_ascii=False, indent=2)
-        file.write(f"{separator}\n{text}")
+        # One key a line: indented all the way down, hundreds of ids would take a line each.
+        keys = [f"  {_dump(key)}: {_dump(value)}" for key, value in as_dict(transcript, tokens).items()]
+        file.write(separator + "\n{\n" + ",\n".join(keys) + "\n}")
         file.flush()
         separator = ","
     file.write("[]\n" if separator == "[" else "\n]\n")
@@ -50,5 +51,9 @@ def write(transcripts: Iterable[Transcript], file: IO[str], tokens: bool = False
 def write_lines(transcripts: Iterable[Transcript], file: IO[str], tokens: bool = False) -> None:
     """The ``jsonl`` format: one object a line."""
     for transcript in transcripts:
-        file.write(json.dumps(as_dict(transcript, tokens), ensure_ascii=False) + "\n")
+        file.write(_dump(as_dict(transcript, tokens)) + "\n")
         file.flush()
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -104,8 +104,8 @@ class LogMel:
         if config.preemphasis:
             x = np.concatenate([x[:1], x[1:] - np.float32(config.preemphasis) * x[:-1]])
         # Too short to be mirrored: as many zeros serve, there is nothing to hear.
-        mode = "reflect" if config.edges == "reflect" and len(x) > half else "constant"
-        x = np.pad(x, half, mode=mode)
+        mirrored = config.edges == "reflect" and len(x) > half
+        x = np.pad(x, half, mode="reflect") if mirrored else np.pad(x, half)
         windows = np.lib.stride_tricks.sliding_window_view(x, config.fft)[:: config.hop]
         features = np.empty((len(windows), self._filters.shape[1]), np.float32)
         # In blocks, so that the spectra of a long recording are never all in memory.

@@ -29,9 +29,7 @@ class Conv1d:
 
     def __call__(self, x: Array) -> Array:
         """Convolve."""
-        return self.ops.conv1d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups
-        )
+        return self.ops.conv1d(x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups)
 
 
 class NormedConv1d(Conv1d):
@@ -78,6 +76,4 @@ class Conv2d:
 
     def __call__(self, x: Array) -> Array:
         """Convolve."""
-        return self.ops.conv2d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups
-        )
+        return self.ops.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups)

@@ -18,9 +18,7 @@ class Linear:
         names: several projections of one input, joined into one product: (..., I) to (..., len(names) * O).
     """
 
-    def __init__(
-        self, weights: Weights, inputs: int, outputs: int | None = None, names: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, weights: Weights, inputs: int, outputs: int | None = None, names: tuple[str, ...] = ()) -> None:
         self.ops = weights.ops
         prefixes = [f"{name}." for name in names] or [""]
         self.weight = weights.matrix(*(p + "weight" for p in prefixes), shape=(outputs, inputs))

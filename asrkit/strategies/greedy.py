@@ -39,7 +39,7 @@ class Choice(NamedTuple):
     cache: Any
 
 
-@varying(rows=("batch",))
+@varying(rows=("rows",))
 class Rows(NamedTuple):
     """Rows to keep of everything in a tree."""
 
@@ -87,6 +87,7 @@ class _Search:
         """One hypothesis per request; requests with prompts of different length are decoded in groups."""
         for request in requests:
             self._check(request)
+        size = len(self.backend.to_host(encoded.lengths))  # more rows than requests where rows come in buckets
         memory = self.memorize(encoded)
         groups: dict[int, list[int]] = defaultdict(list)
         for row, request in enumerate(requests):
@@ -94,7 +95,7 @@ class _Search:
         found: dict[int, Hypothesis] = {}
         for rows in groups.values():
             group = [requests[row] for row in rows]
-            taken = self._take(memory, rows, encoded.lengths.shape[0])
+            taken = self._take(memory, rows, size)
             found.update(zip(rows, self._group(taken, group), strict=True))
         return [[found[row]] for row in range(len(requests))]
 
@@ -127,9 +128,7 @@ class _Search:
         room = self.backend.bucket("past", len(prompts[0]) + max(longest - 1, 0))
         cache = self.decoder.start(width, room)
         choice = self.step(
-            Turn(
-                memory, cache, self.backend.asarray(np.array(prompts, np.int32)), self._banned(requests, width)
-            )
+            Turn(memory, cache, self.backend.asarray(np.array(prompts, np.int32)), self._banned(requests, width))
         )
         alive = list(range(len(rows)))  # alive[i] is the row that slot i of the batch decodes
         for count in range(1, longest + 1):

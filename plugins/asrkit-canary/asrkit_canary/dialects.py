@@ -17,7 +17,7 @@ from asrkit.options import build_options
 from asrkit.values import Clock, Hypothesis, Notice, Passage, Request, Segment, Word
 from asrkit_canary.tokenizers import Aggregate
 
-__all__ = ["Canary", "Canary2", "CanaryOptions", "Canary2Options", "Limits"]
+__all__ = ["Canary", "Canary2", "Canary2Options", "CanaryOptions", "Limits"]
 
 SPECIAL = re.compile(r"<\|[^|]*\|>|<pad>")
 TIMED = re.compile(r"<\|(\d+)\|>(.*?)<\|(\d+)\|>")
@@ -98,7 +98,7 @@ class Canary:
         for name in ("language", "target_language"):
             if values.get(name, values["language"]) not in self.languages:
                 raise OptionError(self._unknown(name, values[name]))
-        task = values.get("task", None)
+        task = values.get("task")
         if task not in (None, "transcribe", "translate"):
             raise OptionError(f"the model has no task {task!r}; it has: transcribe, translate")
         source, target = values["language"], values.get("target_language")
@@ -107,9 +107,7 @@ class Canary:
         target = values["target_language"] = target or source
         values["task"] = task or ("transcribe" if source == target else "translate")
         if (values["task"] == "translate") == (source == target):
-            raise OptionError(
-                f"task {task!r} contradicts language {source!r} with target language {target!r}"
-            )
+            raise OptionError(f"task {task!r} contradicts language {source!r} with target language {target!r}")
         pairs = self.translations
         if source != target and pairs is not None and (source, target) not in pairs:
             targets = [there for here, there in pairs if here == source]
@@ -160,7 +158,7 @@ class Canary:
             segments = (Segment(text, clock.seconds(0), clock.duration),)
         return Passage(text, raw, tuple(tokens), segments, tuple(notices))
 
-    def _slots(self, options: CanaryOptions) -> list[str]:
+    def _slots(self, options: Any) -> list[str]:
         return [
             "<|startoftranscript|>",
             f"<|{options.language}|>",
@@ -204,7 +202,7 @@ class Canary2(Canary):
         self._check(slots)
         return self.tokenizer.encode("".join([slots[0], options.context, *slots[1:]]))
 
-    def _slots(self, options: Canary2Options) -> list[str]:
+    def _slots(self, options: Any) -> list[str]:
         return [
             "<|startofcontext|>",
             "<|startoftranscript|>",

@@ -231,7 +231,7 @@ def shift(ops: Ops, scores: Array) -> Array:
     xp = ops.xp
     batch, heads, frames, columns = scores.shape
     x = xp.reshape(ops.pad(scores, 3, 1, 0), (batch, heads, columns + 1, frames))
-    return xp.reshape(x[:, :, 1:], (batch, heads, frames, columns))[..., :frames]
+    return xp.reshape(x[:, :, 1:, :], (batch, heads, frames, columns))[..., :frames]
 
 
 class ConvolutionModule:

@@ -40,13 +40,9 @@ class SentencePiece:
             raise CheckpointError(f"{name}: is no SentencePiece model ({len(model)} bytes)")
         self.size: int = self._model.get_piece_size()
         self._special = {
-            piece: id_
-            for id_ in range(self.size)
-            if SPECIAL.fullmatch(piece := self._model.id_to_piece(id_))
+            piece: id_ for id_ in range(self.size) if SPECIAL.fullmatch(piece := self._model.id_to_piece(id_))
         }
-        self.languages = tuple(
-            match[1] for piece in self._special if (match := LANGUAGE.fullmatch(piece))
-        )
+        self.languages = tuple(match[1] for piece in self._special if (match := LANGUAGE.fullmatch(piece)))
 
     def encode(self, text: str, language: str | None = None) -> tuple[int, ...]:
         """Ids of a text; special tokens in it are recognised."""
@@ -57,7 +53,7 @@ class SentencePiece:
         text: str = self._model.decode(list(ids))
         return text
 
-    def piece(self, id: int) -> str:  # noqa: A002
+    def piece(self, id: int) -> str:
         """The piece of an id."""
         piece: str = self._model.id_to_piece(id)
         return piece
@@ -103,7 +99,7 @@ class Aggregate:
         """All pieces joined; word boundaries become spaces, also a leading one."""
         return "".join(self.piece(id_) for id_ in ids).replace(BOUNDARY, " ")
 
-    def piece(self, id: int) -> str:  # noqa: A002
+    def piece(self, id: int) -> str:
         """The piece of an id."""
         for name in reversed(self._parts):
             if id >= self._offsets[name]:

@@ -52,9 +52,7 @@ class TransformerConfig:
         )
 
 
-@varying(
-    keys=("batch", None, "frames", None), values=("batch", None, "frames", None), valid=("batch", "frames")
-)
+@varying(keys=("batch", None, "frames", None), values=("batch", None, "frames", None), valid=("batch", "frames"))
 class Memory(NamedTuple):
     """What a decoder keeps of an utterance."""
 
@@ -105,9 +103,7 @@ class TransformerDecoder:
         embedding = weights / "_embedding"
         self.size = head.shape("weight")[0]
         self.token_embedding = embedding.table("token_embedding.weight", shape=(self.size, config.width))
-        self.positions = embedding.vector(
-            "position_embedding.pos_enc", shape=(config.max_tokens, config.width)
-        )
+        self.positions = embedding.vector("position_embedding.pos_enc", shape=(config.max_tokens, config.width))
         embedding.ignore(["token_type_embedding"])  # NeMo does not use it at inference
         self.layer_norm = LayerNorm(embedding / "layer_norm", config.width)
         self.layers = [DecoderBlock(weights / "_decoder" / "layers" / n, config) for n in range(config.layers)]
@@ -127,9 +123,7 @@ class TransformerDecoder:
         """An empty past with room for that many tokens."""
         xp, config = self.ops.xp, self.config
         shape = (rows, config.heads, room, config.width // config.heads)
-        keys, values = (
-            tuple(xp.zeros(shape, dtype=self._dtype) for _ in self.layers) for _ in ("keys", "values")
-        )
+        keys, values = (tuple(xp.zeros(shape, dtype=self._dtype) for _ in self.layers) for _ in ("keys", "values"))
         return Past(keys, values, xp.zeros((rows,), dtype=xp.int32))
 
     def step(self, memory: Memory, cache: Past, tokens: Array) -> tuple[Array, Past]:
@@ -137,9 +131,7 @@ class TransformerDecoder:
         xp = self.ops.xp
         new = xp.arange(tokens.shape[1], dtype=xp.int32)
         places = cache.used[:, None] + new[None, :]
-        x = self.layer_norm(
-            self.ops.embed(tokens, self.token_embedding) + self.ops.embed(places, self.positions)
-        )
+        x = self.layer_norm(self.ops.embed(tokens, self.token_embedding) + self.ops.embed(places, self.positions))
         keys, values = [], []
         for n, layer in enumerate(self.layers):
             x, k, v = layer(x, (cache.keys[n], cache.values[n], cache.used, places), memory, n)
@@ -191,9 +183,7 @@ class _Heads:
     def split(self, x: Array) -> Array:
         """(B, N, M) to (B, H, N, E)."""
         xp = self.ops.xp
-        return xp.permute_dims(
-            xp.reshape(x, (x.shape[0], x.shape[1], self.heads, self.depth)), (0, 2, 1, 3)
-        )
+        return xp.permute_dims(xp.reshape(x, (x.shape[0], x.shape[1], self.heads, self.depth)), (0, 2, 1, 3))
 
     def attend(self, q: Array, k: Array, v: Array, mask: Array) -> Array:
         """Heads to the projected result (B, N, M)."""
@@ -213,17 +203,16 @@ class SelfAttention(_Heads):
         """(B, N, M) to the same, under a mask (B, 1, 1 or N, N)."""
         return self.attend(*self._project(x), mask)
 
-    def extend(
-        self, x: Array, past: tuple[Array, Array, Array, Array]
-    ) -> tuple[Array, Array, Array]:
+    def extend(self, x: Array, past: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array]:
         """Causal attention to the past and the new tokens; see :class:`DecoderBlock`."""
         xp = self.ops.xp
         q, k, v = self._project(x)
         keys, values, used, places = past
         keys, all_keys = self.ops.extend(keys, k, used)
         values, all_values = self.ops.extend(values, v, used)
-        mask = xp.arange(all_keys.shape[2], dtype=xp.int32)[None, None, :] <= places[:, :, None]
-        return self.attend(q, all_keys, all_values, mask[:, None]), keys, values
+        slots = xp.arange(all_keys.shape[2], dtype=xp.int32)[None, None, None, :]
+        mask = slots <= places[:, None, :, None]
+        return self.attend(q, all_keys, all_values, mask), keys, values
 
     def _project(self, x: Array) -> tuple[Array, Array, Array]:
         qkv = self.qkv(x)

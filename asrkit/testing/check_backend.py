@@ -1,0 +1,192 @@
+"""Holds a backend to the array subset and to the reference ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from asrkit.arrays import DTYPES, OPS, SUBSET, Array, map_tree, varying
+from asrkit.backends.numpy import NumpyBackend
+from asrkit.interfaces import Backend
+from asrkit.ops import Ops
+
+__all__ = ["check_backend", "op_cases"]
+
+Case = tuple[str, Callable[..., Any], dict[str, np.ndarray], dict[str, tuple[str, np.ndarray]]]
+
+
+@varying(
+    a=("batch", "time", None),
+    b=("batch", "time", None),
+    ids=("batch", "tokens"),
+    used=("batch",),
+    flag=("batch", "time"),
+)
+class Operands(NamedTuple):
+    """Inputs of the cases; those that a case does not need are None."""
+
+    a: Array = None
+    b: Array = None
+    ids: Array = None
+    used: Array = None
+    flag: Array = None
+
+
+def check_backend(backend: Backend, atol: float = 2e-5) -> None:
+    """Every name of the subset and every op, against the reference ops on NumPy.
+
+    Args:
+        atol: largest absolute difference, on values of about 1.
+    """
+    for name in (*SUBSET, *DTYPES):
+        assert hasattr(backend.xp, name), f"backend {backend.name!r}: xp has no {name!r}"
+    for name in OPS:
+        assert callable(getattr(backend.ops, name)), f"backend {backend.name!r}: ops has no {name!r}"
+    assert backend.capabilities.precisions, f"backend {backend.name!r}: names no precision"
+    reference = NumpyBackend()
+    plain = Ops(reference.xp)
+    for label, fn, inputs, weights in op_cases():
+        expected = _run(reference, plain, fn, inputs, weights)
+        found = _run(backend, backend.ops, fn, inputs, weights)
+        _same(expected, found, atol, f"backend {backend.name!r}: {label}")
+    _check_host(backend)
+
+
+def _run(
+    backend: Backend,
+    ops: Ops,
+    fn: Callable[..., Any],
+    inputs: dict[str, np.ndarray],
+    weights: dict[str, tuple[str, np.ndarray]],
+) -> Any:
+    handles = {
+        name: backend.weight(role, backend.capabilities.precisions[0], value) for name, (role, value) in weights.items()
+    }
+    operands = Operands(**{name: backend.asarray(value) for name, value in inputs.items()})
+    # Not through compile: results of a case have no named sizes. Compiled code is checked with the parts.
+    return backend.to_host(fn(ops, operands, **handles))
+
+
+def _same(expected: Any, found: Any, atol: float, label: str) -> None:
+    def compare(want: np.ndarray, have: np.ndarray) -> None:
+        assert have.shape == want.shape, f"{label}: shape {have.shape}, expected {want.shape}"
+        assert have.dtype == want.dtype, f"{label}: dtype {have.dtype}, expected {want.dtype}"
+        assert np.isfinite(have).all(), f"{label}: not finite"
+        worst = float(np.abs(have.astype(np.float64) - want).max()) if want.size else 0.0
+        assert worst <= atol, f"{label}: differs by {worst:.3g}"
+
+    map_tree(compare, expected, found)
+
+
+def _check_host(backend: Backend) -> None:
+    """What goes over and comes back, and trees."""
+    label = f"backend {backend.name!r}"
+    for values, dtype in (
+        (np.array([1, 2**31 - 1]), np.int64),
+        (np.array([0.5, 1e-30], np.float64), np.float32),
+        (np.array([True, False]), np.bool_),
+    ):
+        back = backend.to_host(backend.asarray(values))
+        assert back.dtype == dtype, f"{label}: to_host gives {back.dtype} for {values.dtype}, expected {dtype}"
+        assert np.array_equal(back, values.astype(dtype)), f"{label}: to_host changed {values}"
+    tree = {"x": (Operands(a=backend.asarray(np.ones((1, 2, 3)))), None)}
+    back = backend.to_host(tree)
+    assert isinstance(back["x"][0], Operands), f"{label}: to_host changed the shape of a tree"
+    assert back["x"][1] is None, f"{label}: to_host changed a None"
+    for axis in ("batch", "time", "past"):
+        sizes = [backend.bucket(axis, size) for size in range(1, 300)]
+        assert all(b >= s for s, b in enumerate(sizes, start=1)), f"{label}: bucket({axis!r}) is too small"
+        assert sizes == sorted(sizes), f"{label}: bucket({axis!r}) is not monotone"
+
+    def twice(operands: Operands) -> Operands:
+        return Operands(a=operands.a * 2.0)
+
+    double = backend.compile(twice)
+    for rows in (2, 3):
+        result = double(Operands(a=backend.asarray(np.ones((rows, 4, 3), np.float32))))
+        assert np.array_equal(backend.to_host(result).a, np.full((rows, 4, 3), 2.0)), f"{label}: compile"
+
+
+def op_cases() -> Iterator[Case]:
+    """(label, function of ops and operands, inputs, weights) for every op and for the subtler names of the subset."""
+    rng = np.random.default_rng(7)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    x = {"a": normal(2, 7, 6)}
+    pair = {"a": normal(2, 7, 6), "b": normal(2, 7, 6)}
+    matrix, bias = ("matrix", normal(5, 6)), ("vector", normal(5))
+    six = ("vector", normal(6))
+    yield "linear", lambda o, t, w, b: o.linear(t.a, w, b), x, {"w": matrix, "b": bias}
+    yield "linear without bias", lambda o, t, w: o.linear(t.a, w), x, {"w": matrix}
+    ids = {"ids": np.array([[0, 4, 2], [3, 3, 1]])}
+    yield "embed", lambda o, t, w: o.embed(t.ids, w), ids, {"w": ("table", normal(5, 6))}
+    yield "matmul", lambda o, t: o.matmul(t.a, o.xp.matrix_transpose(t.b)), pair, {}
+    options: dict[str, Any]
+    for label, options, kernel in (
+        ("conv1d dense", {"padding": (1, 1)}, normal(5, 6, 3)),
+        ("conv1d strided", {"stride": 2, "padding": (2, 0)}, normal(5, 6, 3)),
+        ("conv1d depthwise", {"padding": (2, 2), "groups": 6}, normal(6, 1, 5)),
+    ):
+        weights = {"w": ("kernel", kernel), "b": ("vector", normal(len(kernel)))}
+        yield label, lambda o, t, w, b, options=options: o.conv1d(t.a, w, b, **options), x, weights
+    for label, options, kernel in (
+        ("conv2d from one channel", {"stride": (2, 2), "padding": ((1, 1), (1, 1))}, normal(4, 1, 3, 3)),
+        ("conv2d uneven", {"padding": ((2, 0), (0, 1))}, normal(4, 1, 3, 2)),
+    ):
+        weights = {"w": ("kernel", kernel), "b": ("vector", normal(len(kernel)))}
+        yield label, lambda o, t, w, b, options=options: o.conv2d(t.a[..., None], w, b, **options), x, weights
+    image = {"stride": (2, 2), "padding": ((1, 1), (1, 1)), "groups": 6}
+    weights = {"w": ("kernel", normal(6, 1, 3, 3))}
+    yield "conv2d depthwise", lambda o, t, w: o.conv2d(_image(o, t.a, t.b), w, **image), pair, weights
+    weights = {"w": ("kernel", normal(4, 6, 1, 1))}
+    yield "conv2d pointwise", lambda o, t, w: o.conv2d(_image(o, t.a, t.b), w), pair, weights
+    yield "layer_norm", lambda o, t, w, b: o.layer_norm(t.a * 3.0 + 2.0, w, b), x, {"w": six, "b": six}
+    statistics = {"m": six, "v": ("vector", np.abs(normal(6)) + 0.1), "w": six, "b": six}
+    yield "batch_norm", lambda o, t, m, v, w, b: o.batch_norm(t.a, m, v, w, b), x, statistics
+    for name in ("softmax", "log_softmax", "sigmoid", "silu", "gelu", "glu"):
+        yield name, lambda o, t, name=name: getattr(o, name)(t.a * 4.0), x, {}
+    yield "sigmoid far out", lambda o, t: o.sigmoid(t.a * 1000.0), x, {}
+    heads = {"a": normal(2, 4, 6), "b": normal(2, 7, 6)}
+    flags = {"flag": np.arange(7)[None, :] < np.array([7, 3])[:, None]}
+    yield "attention", lambda o, t: o.attention(*_qkv(t), scale=0.5), heads, {}
+    yield "attention masked", _masked_attention, {**heads, **flags}, {}
+    # What a fully masked row gives is open, but it must be finite: nought times NaN is NaN.
+    nothing = {**heads, "flag": np.zeros((2, 7), bool)}
+    yield "attention fully masked", lambda o, t: _masked_attention(o, t) * 0.0, nothing, {}
+    past = {"a": normal(2, 8, 6), "b": normal(2, 2, 6), "used": np.array([3, 3])}
+    yield "extend", _extend, past, {}
+    yield "pad", lambda o, t: o.pad(t.a, 1, 2, 1), x, {}
+    yield "top_k", lambda o, t: o.top_k(t.a, 3), x, {}
+    ties = {"a": np.array([[[1, 3, 3, 0, 3, 1]] * 7] * 2, np.float32)}
+    yield "top_k with ties", lambda o, t: o.top_k(t.a, 4), ties, {}
+    yield "argmax with ties", lambda o, t: o.xp.astype(o.xp.argmax(t.a, axis=-1), o.xp.int32), ties, {}
+    gates = {"i": ("matrix", normal(12, 6)), "r": ("matrix", normal(12, 3)), "c": ("vector", normal(12))}
+    yield "lstm", lambda o, t, i, r, c: o.lstm(t.a[:, 0, :], t.b[:, 0, :3], t.b[:, 1, :3], i, r, c), pair, gates
+    yield "cumulative_sum", lambda o, t: o.xp.cumulative_sum(t.a, axis=1), x, {}
+    yield "take_along_axis", lambda o, t: o.xp.take_along_axis(t.a[:, 0, :], t.ids, axis=-1), {**x, **ids}, {}
+    yield "division of integers", lambda o, t: (t.ids + 1) // 2, ids, {}
+
+
+def _image(ops: Ops, a: Array, b: Array) -> Array:
+    """(B, 2, T, C) from two operands."""
+    return ops.xp.stack([a, b], axis=1)
+
+
+def _qkv(operands: Operands) -> tuple[Array, Array, Array]:
+    """One head each."""
+    q, k = operands.a[:, None, :, :], operands.b[:, None, :, :]
+    return q, k, k * 0.5
+
+
+def _masked_attention(ops: Ops, operands: Operands) -> Array:
+    return ops.attention(*_qkv(operands), scale=0.5, mask=operands.flag[:, None, None, :])
+
+
+def _extend(ops: Ops, operands: Operands) -> tuple[Array, Array]:
+    """The defined part of both results, from a copy of the store since a backend may write into it."""
+    store, visible = ops.extend(operands.a[:, None, :, :] + 0.0, operands.b[:, None, :, :], operands.used)
+    return store[:, :, :5, :], visible[:, :, :5, :]
