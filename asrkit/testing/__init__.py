@@ -9,31 +9,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asrkit.testing.check_backend import check_backend
-    from asrkit.testing.check_host import (
+    from asrkit.testing.conformance_backend import check_backend
+    from asrkit.testing.conformance_host import (
         check_checkpoint,
         check_dialect,
         check_frontend,
         check_segmenter,
         check_tokenizer,
     )
-    from asrkit.testing.check_parts import check_decoder, check_encoder, check_model, check_strategy
+    from asrkit.testing.conformance_parts import check_decoder, check_encoder, check_model, check_strategy
     from asrkit.testing.strict import StrictBackend
     from asrkit.testing.where import installed_backends
 
 # Resolved on first use: writing archives needs no array-api-strict.
 _HOMES = {
     "StrictBackend": "strict",
-    "check_backend": "check_backend",
-    "check_checkpoint": "check_host",
-    "check_decoder": "check_parts",
-    "check_dialect": "check_host",
-    "check_encoder": "check_parts",
-    "check_frontend": "check_host",
-    "check_model": "check_parts",
-    "check_segmenter": "check_host",
-    "check_strategy": "check_parts",
-    "check_tokenizer": "check_host",
+    "check_backend": "conformance_backend",
+    "check_checkpoint": "conformance_host",
+    "check_decoder": "conformance_parts",
+    "check_dialect": "conformance_host",
+    "check_encoder": "conformance_parts",
+    "check_frontend": "conformance_host",
+    "check_model": "conformance_parts",
+    "check_segmenter": "conformance_host",
+    "check_strategy": "conformance_parts",
+    "check_tokenizer": "conformance_host",
     "installed_backends": "where",
 }
 

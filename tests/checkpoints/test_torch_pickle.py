@@ -1,6 +1,5 @@
 import os
 import pickle
-import re
 import struct
 import sys
 
@@ -39,16 +38,19 @@ sys.addaudithook(audit)
 
 
 def refused(data, message):
-    """Nothing is executed, imported, opened or unpickled on the way: Python reports all of that to ``audit``."""
+    """And nothing is executed, imported, opened or unpickled: Python would report it to ``audit``."""
     global watching
     watched.clear()
-    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
-        watching = True
-        try:
-            read_state(data, "'x.nemo'")
-        finally:
-            watching = False
-    assert watched == []
+    watching = True
+    try:
+        read_state(data, "'x.nemo'")
+    except CheckpointError as error:
+        found = str(error)
+    else:
+        found = "nothing"
+    finally:
+        watching = False
+    assert (found, watched) == (message, [])
 
 
 def rebuilt(
@@ -125,15 +127,21 @@ HOSTILE = {
         b"ctorch._utils\n_rebuild_device_tensor_from_numpy\n.",
         f"asks for 'torch._utils._rebuild_device_tensor_from_numpy', {NO_USE}",
     ),
-    "INST": (b"(" + pickle_text("false") + b"ios\nsystem\n.", f"uses the pickle instruction INST, {NO_USE}"),
-    "OBJ": (b"(ccollections\nOrderedDict\no.", f"uses the pickle instruction OBJ, {NO_USE}"),
-    "NEWOBJ": (b"ccollections\nOrderedDict\n)\x81.", f"uses the pickle instruction NEWOBJ, {NO_USE}"),
-    "NEWOBJ_EX": (b"ccollections\nOrderedDict\n)}\x92.", f"uses the pickle instruction NEWOBJ_EX, {NO_USE}"),
-    "EXT1": (b"\x82\x01.", f"uses the pickle instruction EXT1, {NO_USE}"),
-    "EXT2": (b"\x83\x01\x00.", f"uses the pickle instruction EXT2, {NO_USE}"),
-    "EXT4": (b"\x84\x01\x00\x00\x00.", f"uses the pickle instruction EXT4, {NO_USE}"),
-    "PERSID": (b"Pname\n.", f"uses the pickle instruction PERSID, {NO_USE}"),
-    "BYTEARRAY8": (b"\x96" + bytes(8) + b".", f"uses the pickle instruction BYTEARRAY8, {NO_USE}"),
+    "INST": (
+        b"(" + pickle_text("false") + b"ios\nsystem\n.",
+        f"uses the pickle instruction 'INST', {NO_USE}",
+    ),
+    "OBJ": (b"(ccollections\nOrderedDict\no.", f"uses the pickle instruction 'OBJ', {NO_USE}"),
+    "NEWOBJ": (b"ccollections\nOrderedDict\n)\x81.", f"uses the pickle instruction 'NEWOBJ', {NO_USE}"),
+    "NEWOBJ_EX": (
+        b"ccollections\nOrderedDict\n)}\x92.",
+        f"uses the pickle instruction 'NEWOBJ_EX', {NO_USE}",
+    ),
+    "EXT1": (b"\x82\x01.", f"uses the pickle instruction 'EXT1', {NO_USE}"),
+    "EXT2": (b"\x83\x01\x00.", f"uses the pickle instruction 'EXT2', {NO_USE}"),
+    "EXT4": (b"\x84\x01\x00\x00\x00.", f"uses the pickle instruction 'EXT4', {NO_USE}"),
+    "PERSID": (b"Pname\n.", f"uses the pickle instruction 'PERSID', {NO_USE}"),
+    "BYTEARRAY8": (b"\x96" + bytes(8) + b".", f"uses the pickle instruction 'BYTEARRAY8', {NO_USE}"),
     "unknown instruction": (b"\xff.", rf"uses the pickle instruction b'\xff', {NO_USE}"),
     "REDUCE of a string": (
         pickle_text("os.system") + b")R.",
@@ -296,7 +304,7 @@ def test_limits_are_kept(monkeypatch):
 
 
 def test_bombs_do_not_go_off():
-    doubling = b")q\0" + b"h\0h\0\x86q\0" * 200  # 2**200 empty tuples, were they walked
+    doubling = b")q\0" + b"h\0\x86q\0" * 200  # 2**200 empty tuples, were they walked
     refused(
         b"}" + doubling + b"Ns.",
         "'x.nemo': data.pkl has a value of type 'tuple' for a name in a mapping; names are strings",

@@ -12,7 +12,7 @@ from asrkit.arrays import Encoded, Features
 from asrkit.interfaces import AttentionDecoder, Backend, Encoder, Strategy
 from asrkit.models import Parts
 from asrkit.plugins import registry
-from asrkit.testing.check_host import noise
+from asrkit.testing.conformance_host import noise
 from asrkit.testing.where import installed_backends
 from asrkit.transcriber import Model
 from asrkit.values import Request
