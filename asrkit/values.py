@@ -30,6 +30,8 @@ class Notice:
     """A stable name such as ``language-assumed``."""
     message: str
     """One line for a reader."""
+    once: bool = False
+    """It holds for a whole run, so that a command line says it once and not for every recording."""
 
 
 @attrs.frozen
@@ -68,6 +70,8 @@ class Request:
     """How many new tokens at most."""
     stops: frozenset[int]
     """Token ids that end the row; they are not part of the hypothesis."""
+    stops_after: int = 0
+    """How many tokens come first whatever they are: among these, a stop token is one like any other."""
     suppress_first: frozenset[int] = frozenset()
     """Token ids that may not come first."""
 

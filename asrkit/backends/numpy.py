@@ -162,7 +162,8 @@ class NumpyBackend:
 
     def weight(self, role: str, precision: str, *tensors: np.ndarray) -> Array:
         """See :class:`asrkit.interfaces.Backend`; float32 tensors stay views of the checkpoint file."""
-        arrays = [np.asarray(tensor, np.float32) for tensor in tensors]
+        # An unaligned view would be copied again by every product.
+        arrays = [np.require(tensor, np.float32, "A") for tensor in tensors]
         if len(arrays) == 1:
             return arrays[0]
         return tuple(arrays) if role == "matrix" else np.concatenate(arrays)

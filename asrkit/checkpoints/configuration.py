@@ -71,9 +71,7 @@ def pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _mapping(config: object, where: str) -> dict[str, Any]:
     if not isinstance(config, dict):
-        raise CheckpointError(
-            f"{where} holds {type(config).__name__!r} at its top, a configuration is a mapping"
-        )
+        raise CheckpointError(f"{where} holds {type(config).__name__!r} at its top, a configuration is a mapping")
     return config
 
 
@@ -95,9 +93,7 @@ def _check_shape(data: bytes, where: str) -> None:
     for event in yaml.parse(data, Loader=_LOADER):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise CheckpointError(
-                    f"{where}: the alias '*{event.anchor}' stands for nothing, or contains itself"
-                )
+                raise CheckpointError(f"{where}: the alias '*{event.anchor}' stands for nothing, or contains itself")
             nodes += sizes[event.anchor]
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, nodes))
@@ -111,9 +107,7 @@ def _check_shape(data: bytes, where: str) -> None:
             if event.anchor:
                 sizes[event.anchor] = 1
         if len(open_nodes) > MAX_DEPTH:
-            raise CheckpointError(
-                f"{where} is nested deeper than {MAX_DEPTH} levels, which no configuration needs"
-            )
+            raise CheckpointError(f"{where} is nested deeper than {MAX_DEPTH} levels, which no configuration needs")
         if nodes > MAX_NODES:
             raise CheckpointError(f"{where} grows beyond {MAX_NODES} values, which no configuration needs")
 

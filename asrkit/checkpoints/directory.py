@@ -49,9 +49,7 @@ class DirectoryCheckpoint:
         self._where = repr(str(self.path))
         if not self.path.is_dir():
             found = "is not a directory" if self.path.exists() else "does not exist"
-            raise CheckpointError(
-                f"{self._where} {found}; a directory checkpoint holds {CONFIG!r} and {WEIGHTS!r}"
-            )
+            raise CheckpointError(f"{self._where} {found}; a directory checkpoint holds {CONFIG!r} and {WEIGHTS!r}")
         for name in (CONFIG, WEIGHTS):
             if not (self.path / name).is_file():
                 raise CheckpointError(f"{self._where} is no checkpoint: it holds no {name!r}")
@@ -113,14 +111,11 @@ class DirectoryCheckpoint:
             size = found.stat().st_size
             if size > MAX_FILE:
                 raise CheckpointError(
-                    f"{self._inside(plain_name(name))} has {size} bytes; "
-                    f"at most {MAX_FILE} are read into memory"
+                    f"{self._inside(plain_name(name))} has {size} bytes; at most {MAX_FILE} are read into memory"
                 )
             return found.read_bytes()
         except OSError as error:
-            raise CheckpointError(
-                f"{self._inside(plain_name(name))} cannot be read: {error.strerror}"
-            ) from None
+            raise CheckpointError(f"{self._inside(plain_name(name))} cannot be read: {error.strerror}") from None
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """The content of a file of any size, in pieces of 1 MiB."""
@@ -149,9 +144,7 @@ class DirectoryCheckpoint:
     def __enter__(self) -> DirectoryCheckpoint:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -165,8 +158,7 @@ class DirectoryCheckpoint:
         files = self.files()
         if plain_name(name) not in files:
             raise CheckpointError(
-                f"{self._where} holds no file {name!r}{suggestion(plain_name(name), files)}; "
-                f"it holds {listed(files)}"
+                f"{self._where} holds no file {name!r}{suggestion(plain_name(name), files)}; it holds {listed(files)}"
             )
         return self.path / plain_name(name)
 
@@ -196,9 +188,7 @@ def write_directory(
         if not overwrite:
             raise CheckpointError(f"{shown} is not empty; ask to overwrite it, or name another directory")
         if not DirectoryCheckpoint.recognises(target):
-            raise CheckpointError(
-                f"{shown} holds no checkpoint, so it is not overwritten; name another directory"
-            )
+            raise CheckpointError(f"{shown} holds no checkpoint, so it is not overwritten; name another directory")
     mark = secrets.token_hex(4)
     fresh = target.with_name(f".{target.name}.{mark}.part")
     old = target.with_name(f".{target.name}.{mark}.old")
@@ -231,8 +221,7 @@ def _fill(checkpoint: Checkpoint, folder: Path) -> None:
         same = False
     if not same:
         raise CheckpointError(
-            f"{where}: its configuration cannot be kept as JSON "
-            "(it has dates, NaN or keys that are no strings)"
+            f"{where}: its configuration cannot be kept as JSON (it has dates, NaN or keys that are no strings)"
         )
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
     with (folder / WEIGHTS).open("xb") as file:
@@ -243,9 +232,7 @@ def _fill(checkpoint: Checkpoint, folder: Path) -> None:
         if fault:
             raise CheckpointError(f"{where}: the file name {name!r} {fault}")
         if name in (CONFIG, WEIGHTS):
-            raise CheckpointError(
-                f"{where}: its file {name!r} would take the place of the converted model's own"
-            )
+            raise CheckpointError(f"{where}: its file {name!r} would take the place of the converted model's own")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with (folder / name).open("xb") as file:
             for block in blocks(name) if blocks else (checkpoint.file(name),):

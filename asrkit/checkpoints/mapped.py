@@ -102,9 +102,7 @@ class MappedFile:
             if stat.S_ISDIR(mode):
                 raise CheckpointError(f"{shown} is a directory, not a checkpoint file")
             if not stat.S_ISREG(mode):
-                raise CheckpointError(
-                    f"{shown} is not a regular file: a checkpoint has to be one to be mapped"
-                )
+                raise CheckpointError(f"{shown} is not a regular file: a checkpoint has to be one to be mapped")
             with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 if not status.st_size:

@@ -117,8 +117,7 @@ class NemoCheckpoint:
         member = self._member(name)
         if member.size > MAX_FILE:
             raise CheckpointError(
-                f"{self._inside(member.name)} has {member.size} bytes; "
-                f"at most {MAX_FILE} are read into memory"
+                f"{self._inside(member.name)} has {member.size} bytes; at most {MAX_FILE} are read into memory"
             )
         return self._file.data[member.offset : member.offset + member.size]
 
@@ -147,9 +146,7 @@ class NemoCheckpoint:
     def __enter__(self) -> NemoCheckpoint:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def __repr__(self) -> str:

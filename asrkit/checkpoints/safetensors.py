@@ -33,10 +33,8 @@ _BLOCK = 1 << 22
 def header_of(data: Buffer, where: str) -> bytes:
     """The JSON header's bytes."""
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > min(MAX_HEADER, len(data) - 8) or data[8:9] != b"{":
-        raise CheckpointError(
-            f"{where} is not a safetensors file, or cut short: it begins with {data[:16]!r}"
-        )
+    if length > min(MAX_HEADER, len(data) - 8) or data[8:9] != b"{":
+        raise CheckpointError(f"{where} is not a safetensors file, or cut short: it begins with {data[:16]!r}")
     return data[8 : 8 + length]
 
 
@@ -54,9 +52,7 @@ def read_safetensors(data: Buffer, where: str) -> dict[str, Stored]:
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=pairs_once)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{where}: the safetensors header is not JSON that can be read: {error}"
-        ) from None
+        raise CheckpointError(f"{where}: the safetensors header is not JSON that can be read: {error}") from None
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CheckpointError(f"{where}: the safetensors '__metadata__' is not a mapping of strings")
@@ -92,9 +88,7 @@ def _entry(name: str, entry: object, where: str) -> tuple[str, tuple[int, ...], 
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [first, last]}:
             numbers = [*shape, first, last]
-            if len(shape) <= MAX_AXES and all(
-                type(number) is int and 0 <= number < 1 << 62 for number in numbers
-            ):
+            if len(shape) <= MAX_AXES and all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):
                 if dtype not in DTYPES:
                     raise CheckpointError(
                         f"{where}: the tensor {name!r} is {dtype!r}, which NumPy cannot hold; supported are "

@@ -92,9 +92,7 @@ def read_tar(data: Buffer, where: str) -> TarIndex:
             names or names that lead elsewhere.
     """
     if data[:2] == b"\x1f\x8b":
-        raise CheckpointError(
-            f"{where} is gzip-compressed; decompress it first (gunzip), it is read in place"
-        )
+        raise CheckpointError(f"{where} is gzip-compressed; decompress it first (gunzip), it is read in place")
     if not _sound(data[:BLOCK]) and any(data[:BLOCK]):
         raise CheckpointError(f"{where} is not a tar archive: it begins with {data[:16]!r}")
     return _Reader(data, where).read()
@@ -210,8 +208,6 @@ class _Reader:
             name = name.rstrip("/")
             if size:
                 raise self.fail(f"the directory {name!r} claims {size} bytes of content")
-        elif not name:
-            raise self.fail("a file has an empty name")
         return Member(name, self._span(f"the member {name!r}", size), size), directory
 
     def _plain_name(self, header: bytes) -> bytes:
@@ -224,9 +220,7 @@ class _Reader:
         """A header that says something about the next member (or, PAX global, about all)."""
         size = self._number(header)
         if size > MAX_HEADER:
-            raise self.fail(
-                f"the extended header at byte {self.at} has {size} bytes; at most {MAX_HEADER} are read"
-            )
+            raise self.fail(f"the extended header at byte {self.at} has {size} bytes; at most {MAX_HEADER} are read")
         start = self._span("an extended header", size)
         payload = self.data[start : start + size]
         self.hash.update(payload)

@@ -112,8 +112,7 @@ def read_state(data: bytes, where: str) -> dict[str, TensorRecord]:
     for name, value in state.items():
         if not isinstance(value, TensorRecord):
             raise machine.fail(
-                f"holds {_kind(value)} under {name!r}; "
-                "asrkit reads a state dict, a mapping of names to tensors"
+                f"holds {_kind(value)} under {name!r}; asrkit reads a state dict, a mapping of names to tensors"
             )
         tensors[name] = value
     return tensors
@@ -289,9 +288,7 @@ class _Machine:
             raise self.fail("is damaged: it names a global by something other than strings")
         full = f"{module}.{name}"
         if full not in STORAGES and full not in (_ORDERED, _TENSOR, _PARAMETER):
-            raise self.fail(
-                f"asks for {full!r}, which a checkpoint has no use for; asrkit builds nothing but tensors"
-            )
+            raise self.fail(f"asks for {full!r}, which a checkpoint has no use for; asrkit builds nothing but tensors")
         return _Global(full)
 
     def storage(self, identity: object) -> Storage:
@@ -341,11 +338,7 @@ class _Machine:
 
     def build(self, target: object, state: object) -> None:
         """Allowed for one thing: ``_metadata`` on an OrderedDict, which is dropped."""
-        known = (
-            isinstance(state, _Dict)
-            and list(state) == ["_metadata"]
-            and isinstance(state["_metadata"], _Dict)
-        )
+        known = isinstance(state, _Dict) and list(state) == ["_metadata"] and isinstance(state["_metadata"], _Dict)
         if not isinstance(target, _Dict) or not target.ordered or not known:
             raise self.fail(f"sets attributes of {_kind(target)}; asrkit builds nothing but tensors")
 

@@ -27,6 +27,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
+_ODD = "the zip is split over several disks or has a comment, which torch.save never writes"
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 
 
@@ -68,7 +69,7 @@ class _Reader:
         return CheckpointError(f"{self.where}: {text}")
 
     def take(self, start: int, count: int, what: str) -> bytes:
-        if start < 0 or start + count > self.size:
+        if start + count > self.size:
             raise self.fail(f"the zip's {what} lies outside of its {self.size} bytes: damaged or cut short")
         return self.data[self.offset + start : self.offset + start + count]
 
@@ -101,9 +102,7 @@ class _Reader:
             )
         _, disk, first_disk, here, count, length, start, comment = end
         if disk or first_disk or here != count or comment:
-            raise self.fail(
-                "the zip is split over several disks or has a comment, which torch.save never writes"
-            )
+            raise self.fail(_ODD)
         if behind >= _LOCATOR.size + _END64.size:
             at = behind - _LOCATOR.size
             mark, disk, where, disks = _LOCATOR.unpack(self.take(at, _LOCATOR.size, "zip64 locator"))
@@ -111,14 +110,7 @@ class _Reader:
                 mark, record, _, _, disk2, disk3, here, *wide = _END64.unpack(
                     self.take(where, _END64.size, "zip64 end record")
                 )
-                if (
-                    mark != b"PK\6\6"
-                    or where + 12 + record != at
-                    or here != wide[0]
-                    or disk
-                    or disk2
-                    or disk3
-                ):
+                if mark != b"PK\6\6" or where + 12 + record != at or here != wide[0] or disk or disk2 or disk3:
                     raise self.fail("the zip's zip64 end record is damaged")
                 # The short record states the same, or that it cannot: readers must not see two archives in
                 # one.
@@ -128,9 +120,7 @@ class _Reader:
                 count, length, start = wide
                 behind = where
         if start + length != behind:
-            raise self.fail(
-                "the zip's directory does not end where its end record begins: damaged or cut short"
-            )
+            raise self.fail("the zip's directory does not end where its end record begins: damaged or cut short")
         return count, length, start
 
     def _entry(self, directory: bytes, at: int, limit: int) -> tuple[str, Entry, int]:
@@ -156,7 +146,9 @@ class _Reader:
                 f"the zip entry {name!r} is compressed (method {method}); it can only be mapped "
                 "stored, as torch.save writes it"
             )
-        if disk or packed != size:
+        if disk:
+            raise self.fail(_ODD)
+        if packed != size:
             raise self.fail(f"the zip entry {name!r} has contradictory sizes, {packed} and {size}")
         return name, self._data(name, raw, size, start, limit), at
 
@@ -189,7 +181,5 @@ class _Reader:
             raise self.fail(f"the zip entry {name!r} has another name in its local header")
         at += names + extras
         if at + size > limit:
-            raise self.fail(
-                f"the zip entry {name!r} needs {size} bytes at byte {at}, but the entries end at {limit}"
-            )
+            raise self.fail(f"the zip entry {name!r} needs {size} bytes at byte {at}, but the entries end at {limit}")
         return Entry(self.offset + at, size)

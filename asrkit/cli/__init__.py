@@ -85,3 +85,6 @@ def main(args: list[str] | None = None) -> Any:
         # Whoever read our output has gone; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        say(f"error: {error.filename or 'system'}: {error.strerror or error}")
+        sys.exit(1)

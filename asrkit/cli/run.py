@@ -110,11 +110,10 @@ class _Report:
                 say(f"error: {outcome.error}")
                 continue
             for notice in outcome.warnings:
-                # What holds for every recording is said once.
-                general = notice.code in ("language-assumed",)
-                if not general or notice.code not in self._told:
-                    say(f"warning: {notice.message}" if general else f"warning: {outcome.file}: {notice.message}")
+                if notice.once and notice.code in self._told:
+                    continue
                 self._told.add(notice.code)
+                say(f"warning: {notice.message}" if notice.once else f"warning: {outcome.file}: {notice.message}")
             if self._verbose:
                 total = outcome.timing["total"]
                 say(f"{outcome.file}: {outcome.duration:.1f} s of audio in {total:.2f} s")

@@ -176,7 +176,7 @@ class _Row:
         """Hear the next token; whether the row goes on."""
         if self.finished or len(self.tokens) >= self.request.limit:
             return False
-        if token in self.request.stops:
+        if token in self.request.stops and len(self.tokens) >= self.request.stops_after:
             self.finished = True
             return False
         self.tokens.append(token)

@@ -209,9 +209,7 @@ def pickle_call(function: str, *arguments: bytes) -> bytes:
 
 def _pickle_tensor(tensor: PickledTensor) -> bytes:
     hooks = b"ccollections\nOrderedDict\n)R"
-    identity = (
-        b"(" + pickle_text("storage") + f"ctorch\n{tensor.storage}\n".encode() + pickle_text(tensor.key)
-    )
+    identity = b"(" + pickle_text("storage") + f"ctorch\n{tensor.storage}\n".encode() + pickle_text(tensor.key)
     identity += pickle_text(tensor.location) + _pickle_number(tensor.elements) + b"tQ"
     made = pickle_call(
         "torch._utils._rebuild_tensor_v2",

@@ -63,16 +63,16 @@ def build(
         raise CheckpointError(
             f"{checkpoint.path}: the decoder has {decoder.size} classes, its tokenizer {tokenizer.size} tokens"
         )
+    # Accounted for by name: the files of an aligner that this version does not run.
+    auxiliary = tuple(name for name in checkpoint.files() if name.startswith(AUXILIARY))
     dialect = DIALECTS[config.choice("prompt_format", *DIALECTS)](
         tokenizer,
         read_limits(config.section("decoding", optional=True), decoder.max_tokens),
         spec.languages if spec else None,
         spec.translations if spec else None,
+        timed=not auxiliary,
     )
-    extras = {}
-    auxiliary = tuple(name for name in checkpoint.files() if name.startswith(AUXILIARY))
-    if auxiliary:
-        extras["unused files"] = auxiliary
+    extras = {"unused files": auxiliary} if auxiliary else {}
     return Parts(frontend, encoder, decoder, tokenizer, dialect, strategy="greedy", extras=extras)
 
 

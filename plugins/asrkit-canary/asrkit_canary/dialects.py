@@ -69,7 +69,7 @@ class Canary:
         limits: from its decoding section.
         languages: that it knows; by default the tokenizer's.
         translations: (from, to) pairs that it knows; None means any.
-        pairs of languages are checked against both.
+        timed: whether it can write timestamp tokens; canary-1b-v2 has an aligner instead.
     """
 
     Options: ClassVar[type] = CanaryOptions
@@ -80,11 +80,13 @@ class Canary:
         limits: Limits,
         languages: Sequence[str] | None = None,
         translations: Sequence[tuple[str, str]] | None = None,
+        timed: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.limits = limits
         self.languages = tuple(languages or tokenizer.languages)
         self.translations = translations
+        self.timed = timed
         self.stop, self.pad = self._token("<|endoftext|>"), self._token("<pad>")
 
     def resolve(self, wishes: Mapping[str, Any]) -> tuple[Any, tuple[Notice, ...]]:
@@ -94,7 +96,7 @@ class Canary:
             values["language"] = "en" if "en" in self.languages else self.languages[0]
             if len(self.languages) > 1:
                 text = f"no language was given, {values['language']!r} was assumed; the model knows: "
-                notices.append(Notice("language-assumed", text + listed(self.languages, limit=30)))
+                notices.append(Notice("language-assumed", text + listed(self.languages, limit=30), once=True))
         for name in ("language", "target_language"):
             if values.get(name, values["language"]) not in self.languages:
                 raise OptionError(self._unknown(name, values[name]))
@@ -112,7 +114,12 @@ class Canary:
         if source != target and pairs is not None and (source, target) not in pairs:
             targets = [there for here, there in pairs if here == source]
             raise OptionError(f"the model does not translate {source!r} to {target!r}, only to: {listed(targets)}")
-        return build_options(self.Options, values, "the model"), tuple(notices)
+        options = build_options(self.Options, values, "the model")
+        if not self.timed and getattr(options, "timestamp", False):
+            raise OptionError(
+                "the model writes no timestamp tokens: it comes with a CTC aligner, which this version does not run"
+            )
+        return options, tuple(notices)
 
     def prompt(self, options: Any, previous: Sequence[int] = ()) -> tuple[int, ...]:
         """Prompt ids.
@@ -134,8 +141,10 @@ class Canary:
                 f"a prompt of {len(prompt)} tokens leaves no room for text: the model takes {length} tokens here; "
                 "give a shorter context"
             )
-        stops = {self.stop, self.pad} if limits.beam else {self.stop}
-        return Request(prompt, room, frozenset(stops))
+        if not limits.beam:
+            return Request(prompt, room, frozenset({self.stop}))
+        # NeMo's beam, also of one, looks for ends from the second token on: text may follow an end that came first.
+        return Request(prompt, room, frozenset({self.stop, self.pad}), stops_after=1)
 
     def read(self, hypothesis: Hypothesis, clock: Clock, options: Any) -> Passage:
         """Text of a hypothesis: special tokens are left out, times are taken from timestamp tokens if there are any."""
@@ -151,8 +160,14 @@ class Canary:
             text = f"the text may be cut off: the limit of {len(hypothesis.tokens)} tokens was reached"
             notices.append(Notice("token-limit", text))
         raw = self.tokenizer.decode(known)
-        words = timed_words(raw, clock)
-        text = " ".join(word.text for word in words) if words else without_specials(raw)
+        # Only if they were asked for: timestamps that a model utters unasked must not cost the text between them.
+        words = timed_words(raw, clock) if getattr(options, "timestamp", False) else ()
+        text = without_specials(raw)
+        if words:
+            timed = " ".join(word.text for word in words)
+            if len("".join(timed.split())) < len("".join(text.split())):
+                notices.append(Notice("untimed-text", f"text without a pair of timestamps was left out of: {text}"))
+            text = timed
         segments = sentences(words)
         if not segments and text:
             segments = (Segment(text, clock.seconds(0), clock.duration),)

@@ -112,12 +112,15 @@ class TransformerDecoder:
 
     def memorize(self, encoded: Encoded) -> Memory:
         """Cross-attention keys and values of encoder states (B, S, D)."""
-        states = encoded.values if self.projection is None else self.projection(encoded.values)
-        valid = length_mask(self.ops, encoded.lengths, states.shape[1])
-        if self.encoder is not None:
-            states = self.encoder(states, valid)
+        states, valid = self.between(encoded)
         pairs = [layer.second_sub_layer.keys_and_values(states) for layer in self.layers]
         return Memory(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), valid)
+
+    def between(self, encoded: Encoded) -> tuple[Array, Array]:
+        """What is attended to, (B, S, M), and which of it is valid, (B, S)."""
+        states = encoded.values if self.projection is None else self.projection(encoded.values)
+        valid = length_mask(self.ops, encoded.lengths, states.shape[1])
+        return states if self.encoder is None else self.encoder(states, valid), valid
 
     def start(self, rows: int, room: int) -> Past:
         """An empty past with room for that many tokens."""
