@@ -57,9 +57,7 @@ def test_what_the_standard_library_writes_is_read_alike(form):
             archive.addfile(info, io.BytesIO(content))
     data = file.getvalue()
     members = read_tar(data, "'x'").members
-    found = {
-        "./" + name: data[member.offset : member.offset + member.size] for name, member in members.items()
-    }
+    found = {"./" + name: data[member.offset : member.offset + member.size] for name, member in members.items()}
     assert found == contents
 
 
@@ -77,9 +75,7 @@ def test_a_size_in_binary_form_is_read():
 
 
 def test_the_digest_covers_headers_and_not_contents():
-    first, other, longer = (
-        read_tar(tar_archive([("a", data)]), "'x'").digest for data in (b"1", b"2", b"33")
-    )
+    first, other, longer = (read_tar(tar_archive([("a", data)]), "'x'").digest for data in (b"1", b"2", b"33"))
     assert first == other != longer
 
 
@@ -121,9 +117,7 @@ def test_names_that_lead_elsewhere_are_refused(name, fault):
 
 
 @pytest.mark.parametrize("name", ["/a", "../a", "a\0b"])
-@pytest.mark.parametrize(
-    "header", [lambda name: pax(("path", name)), lambda name: extended(b"L", name.encode())]
-)
+@pytest.mark.parametrize("header", [lambda name: pax(("path", name)), lambda name: extended(b"L", name.encode())])
 def test_so_are_such_names_in_extended_headers(name, header):
     with pytest.raises(CheckpointError, match=re.escape(f"'x.nemo': the member name {name!r} ")):
         read_tar(header(name) + tar_archive([("fine", b"1")]), "'x.nemo'")
@@ -191,6 +185,23 @@ DAMAGED = {
         extended(b"x", b"0 a=b\n") + tar_archive([("a", b"1")]),
         "an extended header is damaged",
     ),
+    "PAX line without end": (
+        extended(b"x", b"6 a=bc") + tar_archive([("a", b"1")]),
+        "an extended header is damaged",
+    ),
+    "PAX line without value": (
+        extended(b"x", b"5 ab\n") + tar_archive([("a", b"1")]),
+        "an extended header is damaged",
+    ),
+    "two sizes": (
+        pax(("size", "3")) + pax(("size", "4")) + tar_archive([("a", b"1")]),
+        "an extended header gives the size as '4'",
+    ),
+    "size of nothing": (
+        pax(("size", "3")) + END,
+        "a header that describes the next member stands at the end",
+    ),
+    "file and directory": (tar_header("a/", 0, b"5") + tar_archive([("a", b"1")]), "two members are named 'a'"),
     "two names": (
         extended(b"L", b"b\0") + pax(("path", "c")) + tar_archive([("a", b"1")]),
         "one member is given two names, 'b' and 'c'",
@@ -227,6 +238,10 @@ def test_what_is_no_tar_is_refused():
         b"\x1f\x8b\x08" + bytes(600),
         "'x.nemo' is gzip-compressed; decompress it first (gunzip), it is read in place",
     )
+
+
+def test_an_empty_archive_has_no_members():
+    assert read_tar(END, "'x'").members == {}
 
 
 def test_is_tar_looks_at_the_content(tmp_path):

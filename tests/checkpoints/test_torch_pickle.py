@@ -14,14 +14,7 @@ PLAIN = PickledTensor("FloatStorage", "0", 6, (2, 3), (3, 1))
 NO_USE = "which a checkpoint has no use for; asrkit builds nothing but tensors"
 WRITTEN = "with arguments that torch.save does not write"
 REBUILD = "torch._utils._rebuild_tensor_v2"
-STORAGE = (
-    b"("
-    + pickle_text("storage")
-    + b"ctorch\nFloatStorage\n"
-    + pickle_text("0")
-    + pickle_text("cpu")
-    + b"K\6tQ"
-)
+STORAGE = b"(" + pickle_text("storage") + b"ctorch\nFloatStorage\n" + pickle_text("0") + pickle_text("cpu") + b"K\6tQ"
 HOOKS = b"ccollections\nOrderedDict\n)R"
 
 
@@ -53,9 +46,7 @@ def refused(data, message):
     assert (found, watched) == (message, [])
 
 
-def rebuilt(
-    *, storage=STORAGE, offset=b"K\0", shape=b"K\2K\3\x86", strides=b"K\3K\1\x86", last=b"\x89" + HOOKS
-):
+def rebuilt(*, storage=STORAGE, offset=b"K\0", shape=b"K\2K\3\x86", strides=b"K\3K\1\x86", last=b"\x89" + HOOKS):
     return state_pickle({"w": pickle_call(REBUILD, storage, offset, shape, strides, last)})
 
 
@@ -100,9 +91,7 @@ class Evil:
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_a_real_malicious_pickle_is_named_and_not_run(protocol):
-    refused(
-        pickle.dumps({"w": Evil()}, protocol), f"'x.nemo': data.pkl asks for '{os.name}.system', {NO_USE}"
-    )
+    refused(pickle.dumps({"w": Evil()}, protocol), f"'x.nemo': data.pkl asks for '{os.name}.system', {NO_USE}")
 
 
 def test_the_watch_notices_a_pickle_that_runs():
@@ -261,6 +250,10 @@ DAMAGED = {
         pickle_text("os") + b"N\x93.",
         "is damaged: it names a global by something other than strings",
     ),
+    "module no string": (
+        b"N" + pickle_text("system") + b"\x93.",
+        "is damaged: it names a global by something other than strings",
+    ),
     "not UTF-8": (b"X\1\0\0\0\xff.", r"holds the string b'\xff', which is not UTF-8"),
     "protocol 6": (b"\x80\x06}.", "is of a pickle protocol newer than 5"),
     "tuple for a name": (
@@ -309,9 +302,7 @@ def test_bombs_do_not_go_off():
         b"}" + doubling + b"Ns.",
         "'x.nemo': data.pkl has a value of type 'tuple' for a name in a mapping; names are strings",
     )
-    refused(
-        rebuilt(offset=doubling), "'x.nemo': data.pkl gives a tensor a value of type 'tuple' for an offset"
-    )
+    refused(rebuilt(offset=doubling), "'x.nemo': data.pkl gives a tensor a value of type 'tuple' for an offset")
     nested = b"K\1" + b"\x85" * 300_000
     refused(rebuilt(shape=nested), f"'x.nemo': data.pkl calls {REBUILD!r} {WRITTEN}")
     mappings = (b"}" + pickle_text("a")) * 100_000 + b"N" + b"s" * 100_000
