@@ -45,6 +45,13 @@ class Config:
             raise self.error(key, "a whole number")
         return value
 
+    def divisor(self, key: str, of: int, default: Any = _REQUIRED) -> int:
+        """A whole number that divides ``of``, such as a number of heads."""
+        value = self.integer(key, default)
+        if value < 1 or of % value:
+            raise self.error(key, f"a divisor of the width {of}")
+        return value
+
     def number(self, key: str, default: Any = _REQUIRED) -> float:
         """A number."""
         value = self._get(key, default)

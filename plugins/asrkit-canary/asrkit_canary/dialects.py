@@ -114,7 +114,7 @@ class Canary:
         if source != target and pairs is not None and (source, target) not in pairs:
             targets = [there for here, there in pairs if here == source]
             raise OptionError(f"the model does not translate {source!r} to {target!r}, only to: {listed(targets)}")
-        options = build_options(self.Options, values, "the model")
+        options: Any = build_options(self.Options, values, "the model")
         if not self.timed and getattr(options, "timestamp", False):
             raise OptionError(
                 "the model writes no timestamp tokens: it comes with a CTC aligner, which this version does not run"

@@ -58,7 +58,7 @@ class FastConformerConfig:
             bins=config.integer("feat_in"),
             layers=config.integer("n_layers"),
             width=width,
-            heads=config.integer("n_heads", default=4),
+            heads=config.divisor("n_heads", width, default=4),
             inner=width * config.integer("ff_expansion_factor", default=4),
             stride=stride,
             channels=width if channels == -1 else channels,

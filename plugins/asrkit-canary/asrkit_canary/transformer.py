@@ -43,10 +43,11 @@ class TransformerConfig:
         config.choice("pre_ln", True, default=True)
         config.choice("pre_ln_final_layer_norm", True, default=True)
         config.choice("learn_positional_encodings", False, default=False)
+        width = config.integer("hidden_size")
         return cls(
             layers=config.integer("num_layers", default=0),
-            width=config.integer("hidden_size"),
-            heads=config.integer("num_attention_heads", default=1),
+            width=width,
+            heads=config.divisor("num_attention_heads", width, default=1),
             inner=config.integer("inner_size"),
             max_tokens=config.integer("max_sequence_length", default=512),
         )
