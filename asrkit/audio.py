@@ -79,7 +79,9 @@ def _read(source: Any, name: str) -> tuple[np.ndarray, int]:
             raise AudioError(f"{name}: is a directory, not a recording")
     elif isinstance(source, bytes | bytearray | memoryview):
         source = io.BytesIO(source)
-    elif not hasattr(source, "read"):
+    elif hasattr(source, "read"):
+        source = _content(source, name)
+    else:
         kind = type(source).__name__
         raise AudioError(f"audio must be a path, bytes, a file object or (samples, rate), not {kind}")
     try:
@@ -87,6 +89,17 @@ def _read(source: Any, name: str) -> tuple[np.ndarray, int]:
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
         raise AudioError(f"{name}: cannot be read as audio: {reason.strip().rstrip('.')}") from error
+
+
+def _content(file: Any, name: str) -> io.BytesIO:
+    """All of a file object: libsndfile calls back for pieces and can neither take a pipe nor report an error."""
+    try:
+        content = file.read()
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name}: cannot be read as audio: {error}") from error
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise AudioError(f"{name}: cannot be read as audio: the file object gives {type(content).__name__}, not bytes")
+    return io.BytesIO(content)
 
 
 def _samples(source: Sequence[Any], name: str) -> tuple[np.ndarray, int]:

@@ -63,7 +63,7 @@ def load_model(
         )
     checkpoint = open_checkpoint(registry, path)
     name = spec.name if spec is not None else os.fspath(name_or_path)
-    build = resolve((spec or _builder(registry, checkpoint)).build)
+    build = _load_builder(spec or _builder(registry, checkpoint))
     values = _settings(build, settings, name)
     parts = build(checkpoint, chosen, precision, spec, values)
     seconds = round(time.perf_counter() - start, 4)
@@ -79,7 +79,7 @@ def model_settings(name_or_path: str) -> tuple[str, ...]:
     """Names of the load-time options of a model, without loading it."""
     registry = load_plugins().registry
     spec, path = find_model(registry, name_or_path)
-    return setting_names(resolve((spec or _builder(registry, open_checkpoint(registry, path))).build))
+    return setting_names(_load_builder(spec or _builder(registry, open_checkpoint(registry, path))))
 
 
 def create_backend(registry: Registry, name: str, device: str | None = None) -> Backend:
@@ -163,6 +163,13 @@ def _builder(registry: Registry, checkpoint: Checkpoint) -> ModelSpec:
         raise PluginError(f"{checkpoint.path}: several plugins build {target!r}; restrict them with ASRKIT_PLUGINS")
     spec: ModelSpec = fitting[0]
     return spec
+
+
+def _load_builder(spec: ModelSpec) -> Any:
+    try:
+        return resolve(spec.build)
+    except Exception as error:
+        raise PluginError(f"model {spec.name!r} cannot be built: {reason(error)}") from error
 
 
 def _settings(build: Any, settings: dict[str, Any], name: str) -> Any:

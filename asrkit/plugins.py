@@ -56,7 +56,7 @@ class Plugins:
         for point in points:
             if allowed is None or point.name in allowed:
                 self._add(point.name, point.load, _distribution(point))
-        for name in sorted((allowed or set()) - {point.name for point in points}):
+        for name in sorted((allowed or set()) - {CORE} - {point.name for point in points}):
             self._note(name, ("", ""), PluginError(f"plugin {name!r} of ASRKIT_PLUGINS is not installed"))
 
     def register_commands(self, cli: Any) -> None:
@@ -65,10 +65,13 @@ class Plugins:
             self._call(name, "register_commands", {"cli": cli})
 
     def _add(self, name: str, load: Any, distribution: tuple[str, str]) -> None:
+        if name in self._modules:
+            twice = PluginError(f"plugin {name!r} is installed twice; uninstall one of the distributions")
+            self.found.append(Plugin(name, *distribution, twice))
+            self.registry.broken.setdefault(name, twice)
+            return
         error = None
         try:
-            if name in self._modules:
-                raise PluginError(f"plugin {name!r} is installed twice; uninstall one of the distributions")
             module = load()
             self._manager.register(module, name)
             self._modules[name] = module
@@ -77,7 +80,7 @@ class Plugins:
             arguments = registers(self.registry, name)
             for hook in HOOKS:
                 self._call_raising(name, hook, {"register": arguments[hook]})
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             error = self._break(name, problem)
         self._note(name, distribution, error)
 
@@ -86,7 +89,7 @@ class Plugins:
         if error is not None:
             self.registry.broken[name] = error
 
-    def _break(self, name: str, problem: Exception) -> PluginError:
+    def _break(self, name: str, problem: BaseException) -> PluginError:
         if name in self._modules and self._manager.has_plugin(name):
             self._manager.unregister(name=name)
             del self._modules[name]

@@ -130,7 +130,8 @@ class Model:
         """Options for the dialect and for the strategy."""
         own = option_names(self.parts.dialect.Options)
         searching = option_names(self._registry.get("strategy", strategy).load())
-        for name in options:
+        given = {name: value for name, value in options.items() if value is not None}
+        for name in given:
             if name in own or name in searching:
                 continue
             if name in self._settings:
@@ -140,7 +141,6 @@ class Model:
                 f"model {self.name!r} with strategy {strategy!r} has no option {name!r}"
                 f"{suggestion(name, names)}; it has: {listed(names)}"
             )
-        given = {name: value for name, value in options.items() if value is not None}
         return (
             {name: value for name, value in given.items() if name in own},
             {name: value for name, value in given.items() if name in searching and name not in own},

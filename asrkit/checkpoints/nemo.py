@@ -130,7 +130,7 @@ class NemoCheckpoint:
         """Configuration and tensors of the model whose members begin with ``prefix``, read as lazily.
 
         Args:
-            prefix: Empty for the model itself, ``"timestamps_asr_"`` for the aligner of canary-1b-v2.
+            prefix: Empty for the model itself, ``"timestamps_asr_"`` for the second model that some archives hold.
 
         Raises:
             CheckpointError: the archive holds no such model, or it is not sound.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from asrkit.errors import AsrkitError
 from asrkit.plugins import registry
 
 __all__ = ["command"]
@@ -16,15 +17,15 @@ def command() -> None:
 
     automatic = create_backend(registry(), "auto").name
     for entry in registry().entries("backend"):
-        problem = backend_problem(entry)
-        if problem is not None:
-            click.echo(f"{entry.name:<12} cannot run: {problem}")
+        try:
+            capabilities = create_backend(registry(), f"{entry.plugin}:{entry.name}").capabilities
+        except AsrkitError as error:
+            click.echo(f"{entry.name:<12} cannot run: {backend_problem(entry) or error}")
             continue
-        capabilities = entry.load()().capabilities
         versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
         chosen = "  (auto)" if entry.name == automatic else ""
         click.echo(f"{entry.name:<12} {capabilities.device}, {', '.join(capabilities.precisions)}, {versions}{chosen}")
         for note in capabilities.notes:
             click.echo(f"{'':<12} {note}")
-    for error in registry().broken.values():
-        click.echo(str(error))
+    for broken in registry().broken.values():
+        click.echo(str(broken))

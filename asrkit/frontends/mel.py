@@ -18,6 +18,11 @@ __all__ = ["LogMel", "MelConfig"]
 EPSILON = 1e-5
 """Added to the standard deviation itself."""
 
+GUARDS = {"tiny": float(np.finfo(np.float32).tiny), "eps": float(np.finfo(np.float32).eps)}
+"""Names that a configuration may give instead of the number added before the logarithm."""
+
+NORMALIZATIONS = ("per_feature", "NA")
+
 
 @attrs.frozen
 class MelConfig:
@@ -42,6 +47,8 @@ class MelConfig:
     def read(cls, config: Config, edges: str = "zeros") -> MelConfig:
         """From the configuration; a setting that changes features and is not built here is a CheckpointError."""
         rate = config.integer("sample_rate", default=16000)
+        # NeMo reads a null as "not at all", and an absent key as its default.
+        normalized = "NA" if "normalize" in config.values else "per_feature"
         config.choice("window", "hann", default="hann")
         config.choice("log", True, default=True)
         config.choice("log_zero_guard_type", "add", default="add")
@@ -51,15 +58,16 @@ class MelConfig:
         config.choice("pad_value", 0, 0.0, default=0)
         window = round(config.number("window_size", default=0.02) * rate)
         fft = config.integer("n_fft", default=1 << (window - 1).bit_length())
-        guard = config.values.get("log_zero_guard_value", 2.0**-24)
+        named = config.values.get("log_zero_guard_value")
+        guard = GUARDS.get(named) if isinstance(named, str) else None
         return cls(
             rate=rate,
             hop=round(config.number("window_stride", default=0.01) * rate),
             window=window,
             fft=fft,
-            preemphasis=config.number("preemph", default=0.97),
-            log_guard=float(guard) if isinstance(guard, int | float) else 2.0**-24,
-            normalize=config.choice("normalize", "per_feature", "NA", default="per_feature") == "per_feature",
+            preemphasis=config.number("preemph", default=0.0 if "preemph" in config.values else 0.97),
+            log_guard=config.number("log_zero_guard_value", default=2.0**-24) if guard is None else guard,
+            normalize=config.choice("normalize", *NORMALIZATIONS, default=normalized) == "per_feature",
             edges=edges,
         )
 

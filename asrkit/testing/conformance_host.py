@@ -97,7 +97,7 @@ def check_dialect(dialect: Dialect, size: int) -> None:
 
 
 def check_segmenter(segmenter: Segmenter, rate: int = 16000) -> None:
-    """Clips in order and inside the recording that together hold its samples; passages joined in order."""
+    """Clips in order and inside the recording, which may leave out silence; passages joined in order."""
     samples = noise(5.0, rate)
     clips = list(segmenter.split(samples, rate))
     assert clips, "a recording with sound gives clips"

@@ -127,6 +127,10 @@ class StrictArray:
 
     __setitem__ = _refuse("an in-place write")
     __iadd__ = __isub__ = __imul__ = __itruediv__ = _refuse("an in-place operation")
+    __ifloordiv__ = __ipow__ = __imatmul__ = _refuse("an in-place operation")
+    __mod__ = __rmod__ = __divmod__ = __invert__ = __abs__ = _refuse("an operator outside the subset")
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _refuse("an operator outside the subset")
+    __lshift__ = __rshift__ = _refuse("an operator outside the subset")
     __bool__ = _refuse("a decision about a value")
     __int__ = __index__ = _refuse("a value as a Python int")
     __float__ = _refuse("a value as a Python float")
