@@ -10,15 +10,18 @@ from asrkit.hookspecs import hookimpl
 __all__: list[str] = []
 
 
+INSTALL = "pip install mlx, on Linux 'mlx[cpu]' or 'mlx[cuda]'"
+
+
 def probe_mlx() -> str | None:
     """Why MLX cannot run here, or None."""
     if importlib.util.find_spec("mlx") is None:
-        return "the package mlx is not installed; pip install 'asrkit-core[mlx]'"
+        return f"the package mlx is not installed; {INSTALL}"
     try:
         importlib.import_module("mlx.core")
     except ImportError as error:
         text = " ".join(str(error).split())
-        return f"mlx does not import ({text}); on Linux it needs: pip install 'asrkit-core[mlx]'"
+        return f"mlx does not import ({text}); {INSTALL}"
     return None
 
 

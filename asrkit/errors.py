@@ -2,12 +2,12 @@
 
     AsrkitError                 one clear line: what was asked, what was found, what to do
     ├── UsageError              the call itself is wrong (command line: exit code 2)
-    │   └── OptionError         an option that does not exist here, or a value it cannot take
+    │   ├── OptionError         an option that does not exist here, or a value it cannot take
+    │   └── UnknownNameError    nothing of that name is registered
     ├── AudioError              a recording that cannot be read or holds nothing usable
     ├── CheckpointError         a model file that is missing, broken, hostile or of an unknown kind
     │   └── WeightsError        tensors missing, left over or of the wrong shape
     ├── PluginError             a plugin that cannot be loaded, or two that claim one name
-    │   └── UnknownNameError    nothing of that name is registered
     ├── BackendError            a backend that cannot run here, or lacks what was asked
     └── SeamError               a part left the array subset (raised by the strict backend)
 
@@ -47,6 +47,10 @@ class OptionError(UsageError):
     """An option does not exist for this model, strategy or backend, or cannot take the value."""
 
 
+class UnknownNameError(UsageError):
+    """Nothing of that name is registered."""
+
+
 class AudioError(AsrkitError):
     """A recording cannot be read, or holds nothing usable."""
 
@@ -61,10 +65,6 @@ class WeightsError(CheckpointError):
 
 class PluginError(AsrkitError):
     """A plugin cannot be loaded, or two plugins claim one name."""
-
-
-class UnknownNameError(PluginError):
-    """Nothing of that name is registered."""
 
 
 class BackendError(AsrkitError):
@@ -84,5 +84,6 @@ def listed(names: Iterable[object], limit: int = 10) -> str:
 
 def suggestion(name: str, names: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` for the nearest of ``names``, or an empty string."""
-    near = difflib.get_close_matches(name, list(names), n=1)
+    known = sorted(names)
+    near = [other for other in known if name and other.startswith(name)] or difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -95,7 +95,10 @@ class Backend(Protocol):
         ...
 
     def bucket(self, axis: str, size: int) -> int:
-        """The size to pad a varying axis ("batch", "time", "past") to, so that few shapes are compiled."""
+        """The size to pad a varying axis ("batch", "time") to, so that few shapes are compiled.
+
+        For "past" it is the room a cache starts with: a backend whose caches grow gives 0.
+        """
         ...
 
     def dispatch(self, tree: Any) -> None:

@@ -11,7 +11,7 @@ from asrkit.errors import BackendError, CheckpointError, OptionError, PluginErro
 from asrkit.interfaces import Backend, Checkpoint
 from asrkit.models import HubSource, ModelSpec
 from asrkit.options import build_options, option_names
-from asrkit.plugins import load_plugins
+from asrkit.plugins import load_plugins, restricted
 from asrkit.registry import Registry, reason, resolve
 from asrkit.transcriber import Model
 
@@ -49,15 +49,15 @@ def load_model(
     Raises:
         CheckpointError: the file is missing, broken, or not what the model needs.
         UnknownNameError: no such model or backend.
-        BackendError: the backend cannot run here, or lacks the precision or device.
-        OptionError: a setting the model does not have.
+        BackendError: the backend cannot run here, or lacks the device.
+        OptionError: a setting the model does not have, or a precision the backend lacks.
     """
     start = time.perf_counter()
     registry = load_plugins().registry
     spec, path = find_model(registry, os.fspath(name_or_path))
     chosen = create_backend(registry, backend, device)
     if precision not in chosen.capabilities.precisions:
-        raise BackendError(
+        raise OptionError(
             f"backend {chosen.name!r} has no precision {precision!r}; it has: "
             f"{', '.join(chosen.capabilities.precisions)}"
         )
@@ -157,7 +157,7 @@ def _builder(registry: Registry, checkpoint: Checkpoint) -> ModelSpec:
         known = {name for spec in specs for name in spec.targets}
         raise CheckpointError(
             f"{checkpoint.path}: its configuration names the class {target!r}, which no installed plugin builds; "
-            f"there is: {listed(known)}"
+            f"there is: {listed(known)}{restricted()}"
         )
     if len({str(spec.build) for spec in fitting}) > 1:
         raise PluginError(f"{checkpoint.path}: several plugins build {target!r}; restrict them with ASRKIT_PLUGINS")

@@ -73,6 +73,8 @@ class Parts:
     strategy: str
     """The strategy it is decoded with by default."""
     segmenter: str = "whole"
+    longest: float = float("inf")
+    """Seconds up to which it was trained; a longer clip gets a warning."""
     notices: tuple[Notice, ...] = ()
     """What a user should know about the checkpoint."""
     extras: Mapping[str, Any] = attrs.field(factory=dict)

@@ -180,7 +180,8 @@ class Ops:
         """Append to a cache of keys or values.
 
         Args:
-            store: (B, H, C, E), of which the first ``used`` positions hold something. It must not be used again.
+            store: (B, H, C, E), of which the first ``used`` positions hold something; it began with the room that
+                ``Backend.bucket("past", ...)`` gives, and must not be used again.
             new: (B, H, N, E).
             used: (B,) int32. All rows of a batch advance together, so all entries are equal.
 

@@ -18,6 +18,10 @@ Options = TypeVar("Options")
 WORDS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 
 
+KINDS: dict[Any, str] = {bool: "yes or no", int: "a whole number", float: "a number", str: "a text"}
+KINDS[type(None)] = "nothing"
+
+
 def option_names(cls: type) -> tuple[str, ...]:
     """The options that an attrs class has."""
     return tuple(field.name for field in attrs.fields(cls) if field.init) if attrs.has(cls) else ()
@@ -66,5 +70,5 @@ def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
             return float(value)
         if isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
             return value
-    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+    wanted = " or ".join(KINDS.get(kind, str(kind)) for kind in kinds)
     raise OptionError(f"{owner}: option {name!r} takes {wanted}, not {value!r}")

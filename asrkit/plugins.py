@@ -15,7 +15,7 @@ from asrkit import builtins, hookspecs
 from asrkit.errors import PluginError
 from asrkit.registry import Registry, reason, registers
 
-__all__ = ["GROUP", "Plugins", "load_plugins", "registry"]
+__all__ = ["GROUP", "Plugins", "load_plugins", "registry", "restricted"]
 
 GROUP = "asrkit"
 """The entry-point group."""
@@ -107,6 +107,12 @@ class Plugins:
             error = self._break(name, problem)
             self.registry.broken[name] = error
             self.found = [attrs.evolve(p, error=error) if p.name == name else p for p in self.found]
+
+
+def restricted() -> str:
+    """For a message about something that is not there: that ASRKIT_PLUGINS may be why, or nothing."""
+    names = os.environ.get("ASRKIT_PLUGINS")
+    return "" if names is None else f" (only the plugins of ASRKIT_PLUGINS={names!r} were loaded)"
 
 
 def _allowed() -> set[str] | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
+import attrs
 import numpy as np
 
 from asrkit import audio
@@ -18,7 +19,7 @@ from asrkit.interfaces import Backend, Decode, Segmenter
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names
 from asrkit.registry import Registry
-from asrkit.values import Clip, Clock, Failure, Notice, Passage, Transcript
+from asrkit.values import Clip, Clock, Failure, Notice, Passage, Request, Transcript
 
 __all__ = ["Model"]
 
@@ -174,58 +175,61 @@ class Model:
             timing = {"load": self._load_time}
             with _Timer(timing, "total"):
                 with _Timer(timing, "audio"):
-                    loaded = [self._load(source, rate) for source in batch]
-                recordings = [item for item in loaded if isinstance(item, Audio)]
-                clips = [list(segmenter.split(item.samples, item.rate)) for item in recordings]
+                    jobs = [self._prepare(source, rate, segmenter, asked) for source in batch]
                 with self._lock:
-                    passages = iter(self._read(clips, recordings, decode, asked, timing))
-            for item in loaded:
-                if isinstance(item, Failure):
-                    yield item
+                    self._read([job for job in jobs if isinstance(job, _Job)], decode, asked, timing)
+            for job in jobs:
+                if isinstance(job, _Job):
+                    yield self._transcript(job.recording, segmenter.join(job.passages), asked, notices, timing)
                 else:
-                    yield self._transcript(item, segmenter.join(next(passages)), asked, notices, timing)
+                    yield job
 
-    def _load(self, source: Any, rate: int | None) -> Audio | Failure:
+    def _prepare(self, source: Any, rate: int | None, segmenter: Segmenter, asked: Any) -> _Job | Failure:
+        """Read one recording and work out what is asked of each of its clips."""
+        try:
+            recording = self._load(source, rate)
+            clips = list(segmenter.split(recording.samples, recording.rate))
+            requests = [self.parts.dialect.request(asked, self._frames(len(clip.samples))) for clip in clips]
+        except AsrkitError as error:
+            return Failure(audio.describe(source), error)
+        return _Job(recording, clips, requests)
+
+    def _load(self, source: Any, rate: int | None) -> Audio:
         if isinstance(source, np.ndarray):
             if rate is None:
                 raise OptionError("an array of samples needs its rate: rate=16000, or (samples, 16000)")
             source = (source, rate)
         elif rate is not None:
             raise OptionError("rate is for bare arrays; other audio brings its own")
-        try:
-            return audio.load(source, self.parts.frontend.rate)
-        except AsrkitError as error:
-            return Failure(audio.describe(source), error)
+        return audio.load(source, self.parts.frontend.rate)
 
-    def _read(
-        self,
-        clips: list[list[Clip]],
-        recordings: list[Audio],
-        decode: Decode,
-        asked: Any,
-        timing: dict[str, float],
-    ) -> list[list[Passage]]:
-        """The passages of each recording's clips."""
-        parts, flat = self.parts, [clip for group in clips for clip in group]
-        if not flat:
-            return []
+    def _read(self, jobs: list[_Job], decode: Decode, asked: Any, timing: dict[str, float]) -> None:
+        """Decode the clips of all jobs together and give each job its passages."""
+        parts = self.parts
+        clips = [clip for job in jobs for clip in job.clips]
+        if not clips:
+            return
         with _Timer(timing, "features"):
-            features = parts.frontend([clip.samples for clip in flat])
+            features = parts.frontend([clip.samples for clip in clips])
         with _Timer(timing, "inference"):
-            requests = [parts.dialect.request(asked, self._frames(len(clip.samples))) for clip in flat]
-            hypotheses = decode(self.encode(features), requests)
+            requests = [request for job in jobs for request in job.requests]
+            hypotheses = iter(decode(self.encode(features), requests))
             self.backend.release()
         step = parts.frontend.hop * parts.encoder.stride
-        passages = iter(hypotheses)
-        result = []
-        for group, recording in zip(clips, recordings, strict=True):
-            read = []
-            for clip in group:
+        for job in jobs:
+            for clip in job.clips:
                 lead = parts.frontend.lead(len(clip.samples)) / parts.frontend.rate
-                clock = Clock(step, clip.start - lead, recording.duration)
-                read.append(parts.dialect.read(next(passages)[0], clock, asked))
-            result.append(read)
-        return result
+                clock = Clock(step, clip.start - lead, job.recording.duration)
+                passage = parts.dialect.read(next(hypotheses)[0], clock, asked)
+                seconds = len(clip.samples) / job.recording.rate
+                if seconds > parts.longest:
+                    text = (
+                        f"{seconds:.0f} s were decoded in one piece, more than the {parts.longest:g} s the model was "
+                        "trained on; text may be missing or repeated"
+                    )
+                    notices = (*passage.notices, Notice("long-recording", text))
+                    passage = attrs.evolve(passage, notices=notices)
+                job.passages.append(passage)
 
     def encode(self, features: Features) -> Encoded:
         """Encoder states of host features, on the model's backend; may have more rows and frames than asked."""
@@ -259,6 +263,16 @@ class Model:
             warnings=(*notices, *passage.notices),
             timing=timing,
         )
+
+
+@attrs.define
+class _Job:
+    """A recording on its way."""
+
+    recording: Audio
+    clips: list[Clip]
+    requests: list[Request]
+    passages: list[Passage] = attrs.field(factory=list)
 
 
 class _Timer:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from asrkit.cli import say
+from asrkit.errors import UsageError
 from asrkit.plugins import registry
 
 __all__ = ["command"]
@@ -26,6 +27,8 @@ def command(model: str, directory: Path, overwrite: bool) -> None:
     from asrkit.checkpoints.directory import write_directory
     from asrkit.loading import find_model, open_checkpoint
 
+    if directory.exists() and not overwrite:
+        raise UsageError(f"{directory} is there already; --overwrite replaces it")
     _, path = find_model(registry(), model)
     write_directory(open_checkpoint(registry(), path), directory, overwrite=overwrite)
     say(f"wrote {directory}")

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from asrkit.cli import say
 from asrkit.models import ModelSpec
-from asrkit.plugins import registry
+from asrkit.plugins import registry, restricted
 
 __all__ = ["command"]
 
@@ -19,7 +20,10 @@ def command(ctx: click.Context) -> None:
     """List the models that plugins know by name."""
     if ctx.invoked_subcommand is not None:
         return
-    for entry in registry().entries("model"):
+    entries = registry().entries("model")
+    if not entries:
+        say(f"no installed plugin knows a model by name{restricted()}")
+    for entry in entries:
         spec: ModelSpec = entry.factory
         shown = ", ".join(spec.languages) if len(spec.languages) < 6 else f"{len(spec.languages)} languages"
         click.echo(f"{spec.name:<20} {shown:<16} {spec.licence:<13} {spec.summary}")
@@ -50,7 +54,7 @@ def _spec(spec: ModelSpec) -> Iterator[tuple[str, Any]]:
 
 def _checkpoint(path: str) -> Iterator[tuple[str, Any]]:
     """A checkpoint is built, so that what is shown is known to run."""
-    from asrkit.loading import load_model, open_checkpoint
+    from asrkit.loading import load_model, model_settings, open_checkpoint
 
     tensors = open_checkpoint(registry(), path).tensors()
     loaded = load_model(path, backend="numpy")
@@ -64,5 +68,6 @@ def _checkpoint(path: str) -> Iterator[tuple[str, Any]]:
     yield "languages", ", ".join(loaded.parts.dialect.languages)
     yield "strategy", loaded.parts.strategy
     yield "options", ", ".join(loaded.option_names())
+    yield "set at load", ", ".join(model_settings(path)) or "nothing"
     for name, value in loaded.parts.extras.items():
         yield name, ", ".join(value)

@@ -20,10 +20,14 @@ from asrkit.values import Failure, Transcript
 __all__ = ["command"]
 
 
+FLAGS = {"backend", "batch_size", "format", "model", "output_dir", "precision", "strategy", "tokens"}
+"""What -o cannot set, since it is not an option of the model."""
+
+
 @click.command("run")
 @click.argument("audio", nargs=-1, required=True)
 @click.option("--model", "-m", required=True, help="A .nemo file, a converted folder, or a name from `asrkit models`.")
-@click.option("--language", "-l", help="Language that is spoken.  [default: en]")
+@click.option("--language", "-l", help="Language that is spoken.  [default: en, with a warning]")
 @click.option("--target-language", help="Language of the text.  [default: the one that is spoken]")
 @click.option("--task", type=click.Choice(["transcribe", "translate"]), help="Follows from the languages if omitted.")
 @click.option("--pnc/--no-pnc", default=None, help="Punctuation and capitals.  [default: on]")
@@ -66,6 +70,8 @@ def command(
     entry = registry().get("format", format_name)
     write = _writer(entry, tokens)
     extra = _pairs(options)
+    for name in sorted(FLAGS & set(extra)):
+        raise UsageError(f"{name!r} is not set with -o but with --{name.replace('_', '-')}")
     twice = sorted(set(extra) & {name for name, value in asked.items() if value is not None})
     if twice:
         raise UsageError(f"option {twice[0]!r} is given twice: as a flag and with -o")

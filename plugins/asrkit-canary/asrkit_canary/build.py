@@ -19,9 +19,12 @@ from asrkit_canary.frontend import Centred
 from asrkit_canary.tokenizers import Aggregate, SentencePiece
 from asrkit_canary.transformer import TransformerConfig, TransformerDecoder, TransformerEncoder
 
-__all__ = ["Settings", "build"]
+__all__ = ["Settings", "build", "read_decoder", "read_frontend", "read_limits", "read_tokenizer"]
 
 DIALECTS = {"canary": Canary, "canary2": Canary2}
+
+TRAINED_SECONDS = 40.0
+"""Clips of up to so many seconds were used in training. Source: NVIDIA's model cards."""
 
 AUXILIARY = "timestamps_asr_model"
 """Prefix of the members of canary-1b-v2's archive that hold its CTC aligner."""
@@ -73,7 +76,9 @@ def build(
         timed=not auxiliary,
     )
     extras = {"unused files": auxiliary} if auxiliary else {}
-    return Parts(frontend, encoder, decoder, tokenizer, dialect, strategy="greedy", extras=extras)
+    return Parts(
+        frontend, encoder, decoder, tokenizer, dialect, strategy="greedy", longest=TRAINED_SECONDS, extras=extras
+    )
 
 
 # What a user may set when loading; found here by ``asrkit.loading``.

@@ -90,7 +90,11 @@ class Canary:
         self.stop, self.pad = self._token("<|endoftext|>"), self._token("<pad>")
 
     def resolve(self, wishes: Mapping[str, Any]) -> tuple[Any, tuple[Notice, ...]]:
-        """Options from wishes: the target is the language unless given, the task follows from the two."""
+        """Options from wishes: the target is the language unless given, the task follows from the two.
+
+        Raises:
+            OptionError: a value that the model does not have, or wishes that contradict each other.
+        """
         values, notices = dict(wishes), []
         if "language" not in values:
             values["language"] = "en" if "en" in self.languages else self.languages[0]
@@ -119,6 +123,7 @@ class Canary:
             raise OptionError(
                 "the model writes no timestamp tokens: it comes with a CTC aligner, which this version does not run"
             )
+        self.prompt(options)  # says now if the vocabulary lacks a token
         return options, tuple(notices)
 
     def prompt(self, options: Any, previous: Sequence[int] = ()) -> tuple[int, ...]:
