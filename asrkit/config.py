@@ -76,7 +76,7 @@ class Config:
     def choice(self, key: str, *allowed: Any, default: Any = _REQUIRED) -> Any:
         """One of the values that are built here."""
         value = self._get(key, default)
-        if value not in allowed:
+        if not any(value == item and isinstance(value, bool) == isinstance(item, bool) for item in allowed):
             raise self.error(key, " or ".join(repr(item) for item in allowed))
         return value
 

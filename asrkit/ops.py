@@ -12,7 +12,7 @@ from typing import Any
 
 from asrkit.arrays import MASKED, Array
 
-__all__ = ["Ops"]
+__all__ = ["Ops", "check_groups"]
 
 
 class Ops:
@@ -114,6 +114,7 @@ class Ops:
     ) -> Array:
         """Scale and shift each channel (last axis) by its running statistics."""
         xp = self.xp
+        mean, variance, weight, bias = (xp.astype(value, xp.float32) for value in (mean, variance, weight, bias))
         scale = weight / xp.sqrt(variance + eps)
         return xp.astype((xp.astype(x, xp.float32) - mean) * scale + bias, x.dtype)
 

@@ -46,6 +46,8 @@ def check_encoder(
         padded = _valid(backend, encode, rows, 130)
         expected = expected or alone
         for n, want in enumerate(expected):
+            most = -(-len(rows[n]) // encoder.stride)
+            assert 0 < len(want) <= most, f"{label}: {len(rows[n])} frames give {len(want)} states, at most {most} fit"
             for way, found in (("alone", alone[n]), ("in a batch", together[n]), ("padded", padded[n])):
                 _close(want, found, atol, f"{label}: row {n} {way}")
 
@@ -101,7 +103,7 @@ def _stepper(decoder: AttentionDecoder, backend: Backend) -> Callable[..., np.nd
     def forward(turn: Turn) -> tuple[Any, Any]:
         logits, cache = decoder.step(turn.memory, turn.cache, turn.tokens)
         # In a tree with named sizes, since every varying size must have a name.
-        return Turn(None, cache, logits[:, :1], None), Encoded(logits[:, None, :], cache.used)
+        return Turn(None, cache, logits[:, :1], None), Encoded(logits[:, None, :], turn.tokens[:, 0])
 
     step = backend.compile(forward)
 
@@ -154,6 +156,9 @@ def check_strategy(
         for tokens, full in zip(stopped, together, strict=True):
             cut = full.index(stop) if stop in full else len(full)
             assert tokens == full[:cut], f"{label}: stops are not honoured: {tokens} of {full}"
+        late = attrs.evolve(requests[0], stops=frozenset({together[0][0]}), stops_after=1)
+        heard = run(rows[:1], [late])[0]
+        assert heard[:1] == together[0][:1], f"{label}: stops_after is not honoured: {heard} of {together[0]}"
         banned = attrs.evolve(requests[0], suppress_first=frozenset({together[0][0]}))
         assert run(rows[:1], [banned])[0][0] != together[0][0], f"{label}: suppress_first is not honoured"
 

@@ -1,0 +1,244 @@
+"""The project holds itself to its own rules: layers, dependencies, names, documentation."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asrkit import arrays, hookspecs
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "asrkit"
+SOURCES = sorted(CORE.rglob("*.py"))
+PLUGIN_SOURCES = sorted(path for path in (ROOT / "plugins").glob("*/asrkit_*/**/*.py"))
+
+LAYERS = (
+    {"errors", "values", "arrays"},
+    {"interfaces", "ops", "options", "config", "hookspecs"},
+    {"nn", "decoders", "backends", "weights", "audio", "hub"},
+    {"checkpoints", "frontends", "strategies", "segmenters", "formats"},
+    {"models", "registry", "builtins", "plugins"},
+    {"loading", "transcriber", "batching"},
+    {"cli", "testing"},
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+LEVEL |= {"": -1, "__main__": len(LAYERS)}  # asrkit itself imports nothing of its own before it is asked
+
+HEAVY = (
+    "numpy",
+    "mlx",
+    "soundfile",
+    "soxr",
+    "sentencepiece",
+    "huggingface_hub",
+    "array_api_strict",
+    "onnx",
+    "onnxruntime",
+)
+
+
+def module_name(path: Path) -> str:
+    """``asrkit/nn/conv.py`` as ``asrkit.nn.conv``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def imports(path: Path, lazy: bool = True):
+    """(module, name or None) of every import that is executed, those inside functions only if ``lazy``."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif is_type_checking(node):
+            waiting += node.orelse
+        elif lazy or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += ast.iter_child_nodes(node)
+
+
+MODULES = {module_name(path): path for path in SOURCES}
+
+
+def own_imports(path: Path, lazy: bool = True) -> set[str]:
+    """The modules of asrkit that a file imports; ``from asrkit import x`` is the module x where there is one."""
+    found = set()
+    for module, name in imports(path, lazy):
+        if module.split(".")[0] == "asrkit":
+            found.add(f"{module}.{name}" if f"{module}.{name}" in MODULES else module)
+    return found
+
+
+def part(module: str) -> str:
+    """``asrkit.nn.conv`` as ``nn``."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def relative(paths) -> list:
+    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
+
+
+@pytest.mark.parametrize("path", relative(SOURCES))
+def test_imports_go_one_way(path):
+    here = part(module_name(path))
+    assert here in LEVEL, f"{here!r} has no place in the layers"
+    upwards = [name for name in own_imports(path) if LEVEL[part(name)] > LEVEL[here]]
+    assert not upwards, f"{module_name(path)} (layer {LEVEL[here]}) imports {upwards} from above"
+
+
+def test_no_import_cycles():
+    graph = {name: own_imports(path, lazy=False) - {name} for name, path in MODULES.items()}
+    while free := [name for name, needs in graph.items() if not needs & graph.keys()]:
+        for name in free:
+            del graph[name]
+    assert not graph, f"import cycle among {sorted(graph)}"
+
+
+@pytest.mark.parametrize(
+    ("package", "homes"),
+    [
+        ("mlx", ("asrkit/backends/mlx.py",)),
+        ("soundfile", ("asrkit/audio.py",)),
+        ("soxr", ("asrkit/audio.py",)),
+        ("click", ("asrkit/cli/",)),
+        ("huggingface_hub", ("asrkit/hub.py",)),
+        ("sentencepiece", ()),
+        ("torch", ()),
+        ("array_api_strict", ("asrkit/testing/",)),
+        ("pytest", ()),
+    ],
+)
+def test_dependency_has_one_home(package, homes):
+    users = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if any(module.split(".")[0] == package for module, _ in imports(path))
+    ]
+    assert [user for user in users if not user.startswith(homes or ("nowhere",))] == []
+    if package not in ("huggingface_hub", "sentencepiece", "torch", "pytest"):
+        assert users, f"nobody imports {package} any more: take it off the list"
+
+
+def test_mlx_backend_is_only_imported_lazily():
+    eager = {name for name, path in MODULES.items() if "asrkit.backends.mlx" in own_imports(path, lazy=False)}
+    anyhow = {name for name, path in MODULES.items() if "asrkit.backends.mlx" in own_imports(path)}
+    assert eager == set()
+    assert anyhow <= {"asrkit.testing.where"}
+
+
+@pytest.mark.parametrize("path", relative(SOURCES))
+def test_core_names_no_model(path):
+    found = re.findall(r"(?i)^.*(?:canary|parakeet).*$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found == []
+
+
+@pytest.mark.parametrize("path", relative(SOURCES + PLUGIN_SOURCES))
+def test_files_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def order(name: str) -> tuple[int, str]:
+    """Constants, then classes, then the rest, as isort has it."""
+    return (0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2, name)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"asrkit.__main__"}))  # which would run the command line
+def test_all_is_sorted_and_exists(name):
+    if name == "asrkit.backends.mlx":
+        pytest.importorskip("mlx.core", exc_type=ImportError)
+    module = importlib.import_module(name)
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    if not hasattr(module, "__all__"):
+        assert not public, f"{name} has no __all__"
+        return
+    assert list(module.__all__) == sorted(module.__all__, key=order)
+    assert len(module.__all__) == len(set(module.__all__))
+    missing = [entry for entry in module.__all__ if not hasattr(module, entry)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", relative(PLUGIN_SOURCES))
+def test_what_plugins_import_is_public(path):
+    """``__all__`` is complete enough when other distributions get by with it."""
+    hidden = [
+        f"{module}.{name}"
+        for module, name in imports(path)
+        if module in MODULES and name and f"{module}.{name}" not in MODULES
+        if name not in importlib.import_module(module).__all__
+    ]
+    assert hidden == []
+
+
+@pytest.mark.parametrize("name", ["asrkit", "asrkit.testing"])
+def test_lazy_names_are_the_declared_ones(name):
+    module = importlib.import_module(name)
+    assert set(module._HOMES) == set(module.__all__) - {"__version__"}
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if is_type_checking(node))
+    homes = {alias.name: node.module for node in block.body for alias in node.names}
+    assert homes == {key: f"{name}.{home}" for key, home in module._HOMES.items()}
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import asrkit",
+        "from asrkit.cli import main; main(['--help'])",
+        "from asrkit.cli import main; main(['plugins'])",
+        "from asrkit.cli import main; main(['models'])",
+    ],
+    ids=["import", "help", "plugins", "models"],
+)
+def test_starts_without_array_libraries(code):
+    report = f"sys.stderr.write(','.join(sorted(set(sys.modules) & {set(HEAVY)!r})))"
+    script = f"import sys\ntry:\n    {code}\nexcept SystemExit as leave:\n    assert not leave.code\n{report}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == ""
+
+
+def documented(heading: str) -> list[str]:
+    text = (ROOT / "docs/plugins/array-subset.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert section, f"no heading '## {heading}'"
+    return re.findall(r"^[-*] `(\w+)", section[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize(("heading", "names"), [("Array subset", arrays.SUBSET), ("Ops", arrays.OPS)])
+def test_lists_equal_the_documentation(heading, names):
+    assert sorted(documented(heading)) == sorted(names)
+
+
+def test_ops_list_equals_the_class():
+    from asrkit.ops import Ops
+
+    assert sorted(arrays.OPS) == sorted(name for name in vars(Ops) if not name.startswith("_"))
+
+
+HOOKS = [name for name, fn in vars(hookspecs).items() if hasattr(fn, "asrkit_spec")]
+
+
+def test_there_are_five_hooks():
+    assert len(HOOKS) == 5
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_hook_is_documented(name):
+    text = (ROOT / "docs/plugins/hooks.md").read_text(encoding="utf-8")
+    arguments = ", ".join(inspect.signature(getattr(hookspecs, name)).parameters)
+    assert f"{name}({arguments})" in text

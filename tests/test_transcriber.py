@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import io
+import re
+
+import attrs
+import numpy as np
+import pytest
+import soundfile
+
+from asrkit.errors import AudioError, OptionError, UnknownNameError
+from asrkit.interfaces import CTCDecoder
+from asrkit.registry import Entry
+from asrkit.values import Clip, Failure, Notice, Passage
+
+
+@attrs.frozen
+class Shy:
+    """A strategy with an option, for decoders that the family has not."""
+
+    decodes = CTCDecoder
+    width: int = 4
+
+    def bind(self, decoder, backend):
+        raise AssertionError("never asked")
+
+
+class Halves:
+    """A segmenter that cuts in the middle."""
+
+    def split(self, samples, rate):
+        middle = len(samples) // 2
+        yield from (Clip(samples[:middle]), Clip(samples[middle:], middle / rate))
+
+    def join(self, passages):
+        one, two = passages
+        return Passage(f"{one.text}|{two.text}", "", one.tokens + two.tokens, one.segments + two.segments)
+
+
+@pytest.fixture
+def registry(registry):
+    registry.add(Entry("strategy", "shy", "test", Shy))
+    registry.add(Entry("segmenter", "halves", "test", Halves))
+    return registry
+
+
+def refused(call, message, error=OptionError):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        call()
+
+
+def test_one_recording(model, say):
+    result = model.transcribe(say("hallo"))
+    assert result.text == "hallo"
+    assert result.tokens == (8, 1, 12, 12, 15)
+    assert (result.file, result.model, result.backend, result.precision) == ("<samples>", "speller", "numpy", "fp32")
+    assert (result.language, result.target_language, result.task) == ("en", None, None)
+    assert result.duration == 0.5
+    assert [(s.text, s.start, s.end) for s in result.segments] == [("hallo", 0.0, 0.5)]
+    assert [notice.code for notice in result.warnings] == ["language-assumed"]
+
+
+def test_a_list_gives_a_list(model, say):
+    assert [t.text for t in model.transcribe([say("ab"), say("c")])] == ["ab", "c"]
+    assert [t.text for t in model.transcribe([say("ab")])] == ["ab"]
+    assert model.transcribe([]) == []
+
+
+@pytest.mark.parametrize("bad", [b"no audio", "no/such.wav", (np.full(9, np.nan), 1000), 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
+def test_a_bad_recording_does_not_stop_the_others(model, say, bad, batch_size):
+    found = list(model.outcomes([say("a"), bad, say("b"), bad], batch_size=batch_size))
+    assert [getattr(f, "text", None) for f in found] == ["a", None, "b", None]
+    for failure in found[1::2]:
+        assert isinstance(failure, Failure)
+        assert isinstance(failure.error, AudioError)
+        assert failure.file in ("<bytes>", "no/such.wav", "<samples>", "<file>")
+
+
+def test_only_bad_recordings(model):
+    assert [type(f) for f in model.outcomes([b"x", b"y"], batch_size=2)] == [Failure, Failure]
+
+
+def test_transcribe_raises_the_first_failure(model, say):
+    refused(lambda: model.transcribe([say("a"), "no/such.wav", b"x"]), "no/such.wav: there is no such file", AudioError)
+
+
+def test_kinds_of_audio(model, say, tmp_path):
+    samples, rate = say("hey")
+    path = tmp_path / "hey.wav"
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    for source, name in [
+        (path, str(path)),
+        (str(path), str(path)),
+        (path.read_bytes(), "<bytes>"),
+        (io.BytesIO(path.read_bytes()), "<file>"),
+        (((samples * 2**15).astype(np.int16), rate), "<samples>"),
+        ((samples.astype(np.float64), rate), "<samples>"),
+        ((np.stack([samples, samples], 1), rate), "<samples>"),
+    ]:
+        result = model.transcribe(source)
+        assert (result.text, result.file) == ("hey", name)
+
+
+def test_an_array_with_its_rate(model, say):
+    samples, rate = say("hey")
+    result = model.transcribe(samples, rate=rate)
+    assert (result.text, result.file) == ("hey", "<samples>")
+    assert [t.text for t in model.transcribe([samples, samples[:100]], rate=rate, batch_size=2)] == ["hey", "h"]
+
+
+def test_an_array_without_its_rate(model, say):
+    message = "an array of samples needs its rate: rate=16000, or (samples, 16000)"
+    refused(lambda: model.transcribe(say("a")[0]), message)
+
+
+@pytest.mark.parametrize("source", [b"x", "x.wav", (np.zeros(3), 1000)])
+def test_a_rate_for_audio_that_brings_its_own(model, source):
+    refused(lambda: model.transcribe(source, rate=8000), "rate is for bare arrays; other audio brings its own")
+
+
+def test_other_rates_are_resampled(model, say):
+    samples, rate = say("mmm")
+    result = model.transcribe((np.repeat(samples, 2), 2 * rate))
+    assert result.text[1] == "m"
+    assert result.duration == 0.3
+
+
+NAMES = "edges, language, limit"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"langauge": "de"},
+            "model 'speller' with strategy 'greedy' has no option 'langauge' (did you mean 'language'?); "
+            f"it has: {NAMES}",
+        ),
+        ({"x": 1}, f"model 'speller' with strategy 'greedy' has no option 'x'; it has: {NAMES}"),
+        ({"edges": "reflect"}, "option 'edges' is set when the model is loaded: load_model(..., edges=...)"),
+        ({"language": "fr"}, "no language 'fr'; there is: de, en"),
+        ({"batch_size": 0}, "batch_size must be at least 1, found 0"),
+        (
+            {"strategy": "shy"},
+            "strategy 'shy' decodes with a CTCDecoder, which model 'speller' has not; its own strategy is 'greedy'",
+        ),
+        ({"strategy": "shy", "width": "x"}, "strategy 'shy': option 'width' takes a whole number, not 'x'"),
+    ],
+)
+def test_options_are_refused_before_anything_is_read(model, options, message):
+    refused(lambda: model.outcomes(["never read"], **options), message)
+
+
+def test_unknown_strategy(model):
+    message = "there is no strategy 'gredy' (did you mean 'greedy'?); there is: greedy, shy"
+    refused(lambda: model.transcribe(b"", strategy="gredy"), message, UnknownNameError)
+
+
+def test_none_means_not_given(model, say):
+    # Also for options that only other models have: a program may always pass all it knows.
+    result = model.transcribe(say("ab"), language=None, limit=None, strategy=None, target_language=None)
+    assert (result.language, result.text) == ("en", "ab")
+    assert [notice.code for notice in result.warnings] == ["language-assumed"]
+
+
+def test_options_reach_the_dialect(model, say):
+    result = model.transcribe(say("abc"), language="de", limit=2)
+    assert (result.language, result.text, result.warnings) == ("de", "ab", ())
+
+
+def test_option_names(model):
+    assert model.option_names() == ["language", "limit"]
+    assert model.option_names("shy") == ["language", "limit", "width"]
+
+
+@pytest.mark.parametrize("text", ["", "ab"])
+def test_timing(model, say, text):
+    result = model.transcribe(say(text or " "))
+    assert list(result.timing) == ["load", "audio", "features", "inference", "total"]
+    assert result.timing["load"] == 0.125
+    assert all(seconds >= 0 for seconds in result.timing.values())
+    assert result.timing["total"] >= result.timing["inference"]
+    with pytest.raises(TypeError):
+        result.timing["load"] = 1
+
+
+def test_results_are_equal_whatever_they_took(model, say):
+    assert model.transcribe(say("ab")) == model.transcribe(say("ab"))
+
+
+def test_notices_of_the_model_come_first(make, say):
+    model = make(notices=(Notice("old", "an old checkpoint"),))
+    assert [n.code for n in model.transcribe(say("a")).warnings] == ["old", "language-assumed"]
+
+
+@pytest.mark.parametrize(("text", "warned"), [("abc", []), ("abcd", ["long-recording"])])
+def test_longer_than_the_model_was_trained_on(make, say, text, warned):
+    result = make(longest=0.3).transcribe(say(text), language="en")
+    assert [notice.code for notice in result.warnings] == warned
+    assert result.text == text
+
+
+def test_clips_have_their_own_clocks(make, say):
+    result = make(segmenter="halves").transcribe(say("abcdef"))
+    assert result.text == "abc|def"
+    third = pytest.approx(0.3)
+    assert [(s.text, s.start, s.end) for s in result.segments] == [
+        ("abc", 0, third),
+        ("def", third, pytest.approx(0.6)),
+    ]
+
+
+def test_silence_before_a_clip_is_taken_off_its_times(make, say, family):
+    class Late(family.Energies):
+        def lead(self, samples):
+            return 200
+
+        def __call__(self, waveforms):
+            return super().__call__([np.concatenate([np.full(200, 0.26, np.float32), w]) for w in waveforms])
+
+        def frames(self, samples):
+            return super().frames(samples + 200)
+
+    (segment,) = make(frontend=Late()).transcribe(say("abcd"), limit=3).segments
+    # Two frames of silence before it: frame 3, where the text ends, is at 0.1 s; nothing begins before the start.
+    assert (segment.text, segment.start, segment.end) == ("zza", 0.0, pytest.approx(0.1))
+
+
+def test_a_mistake_in_a_part_is_not_hidden(make, say):
+    class Broken:
+        stride = 1
+
+        def __call__(self, features):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        make(encoder=Broken()).transcribe(say("a"))

@@ -1,0 +1,139 @@
+"""What a model does when: batches, threads, what is made once."""
+
+from __future__ import annotations
+
+import threading
+
+import attrs
+import numpy as np
+import pytest
+
+from asrkit.arrays import Encoded
+from asrkit.backends.numpy import NumpyBackend
+from asrkit.registry import Entry
+from asrkit.strategies.greedy import Greedy
+from asrkit.testing import StrictBackend
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("backend", [NumpyBackend, StrictBackend])
+def test_batches_change_nothing(make, say, batch_size, backend):
+    texts = ["a", "hello", "", "zz", "abcdefghij", "x", "yes"]
+    sources = [say(text) if text else (np.zeros(50, np.float32), 1000) for text in texts]
+    found = make(backend()).transcribe(sources, batch_size=batch_size)
+    assert [t.text for t in found] == texts
+    assert [t.duration for t in found] == [len(text) / 10 or 0.05 for text in texts]
+
+
+def test_batches_are_decoded_together(model, say):
+    model.transcribe([say("ab"), say("cd"), say("e")], batch_size=2)
+    assert model.parts.decoder.steps == [2, 2, 2, 1, 1]
+
+
+def test_outcomes_come_as_they_are_made(model, say):
+    taken = []
+
+    def sources():
+        for text in ("a", "b", "c"):
+            taken.append(text)
+            yield say(text)
+
+    outcomes = model.outcomes(sources())
+    assert taken == []
+    assert next(outcomes).text == "a"
+    assert taken == ["a"]
+
+
+def test_two_threads_give_what_one_gives(make, say):
+    model = make()
+    texts = [f"{a}{b}" * n for n, (a, b) in enumerate(zip("abcdefgh", "stuvwxyz", strict=True), 1)]
+    found = {}
+
+    def work(name):
+        found[name] = [t.text for t in model.transcribe([say(text) for text in texts], batch_size=3, language=name)]
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("en", "de")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {"en": texts, "de": texts}
+
+
+def test_one_call_at_a_time(make, say, family):
+    reached = []
+
+    class Energies(family.Energies):
+        def __call__(self, waveforms):
+            reached.append(threading.current_thread())
+            if len(reached) == 1:
+                second.start()
+                second.join(timeout=0.1)
+                assert len(reached) == 1
+            return super().__call__(waveforms)
+
+    model = make(frontend=Energies())
+    second = threading.Thread(target=model.transcribe, args=(say("b"),))
+    assert model.transcribe(say("a")).text == "a"
+    second.join()
+    assert len(reached) == 2
+
+
+def test_a_thread_may_stop_in_the_middle(model, say):
+    """An iterator that is given up must not keep the others waiting."""
+    outcomes = model.outcomes([say("a"), say("b")])
+    next(outcomes)
+    done = []
+    thread = threading.Thread(target=lambda: done.append(model.transcribe(say("c")).text))
+    thread.start()
+    thread.join(timeout=10)
+    assert done == ["c"]
+
+
+def test_the_backend_is_released_after_each_batch(make, say):
+    class Releasing(NumpyBackend):
+        count = 0
+
+        def release(self):
+            self.count += 1
+
+    model = make(Releasing())
+    model.transcribe([say("a")] * 5, batch_size=2)
+    assert model.backend.count == 3
+
+
+def test_requests_are_for_a_clip_alone(make, say, family):
+    asked = []
+
+    class Halving:
+        stride = 2
+
+        def __call__(self, features):
+            return Encoded(features.values[:, ::2], (features.lengths + 1) // 2)
+
+    class Plain(family.Plain):
+        def request(self, options, frames, previous=()):
+            asked.append(frames)
+            return super().request(options, frames, previous)
+
+    found = make(encoder=Halving(), dialect=Plain()).transcribe([say("axbxc"), say("ax")], batch_size=2)
+    assert [t.text for t in found] == ["abc", "a"]
+    assert asked == [3, 1]
+
+
+def test_a_strategy_is_bound_once_for_each_set_of_options(make, say, registry):
+    bound = []
+
+    @attrs.frozen
+    class Wide(Greedy):
+        width: int = 4
+
+        def bind(self, decoder, backend):
+            bound.append(self.width)
+            return super().bind(decoder, backend)
+
+    registry.add(Entry("strategy", "wide", "test", Wide))
+    model = make(strategy="wide")
+    for options in ({}, {"width": 2}, {"width": 4}, {"width": "2"}):
+        model.transcribe(say("a"), **options)
+    assert bound == [4, 2]

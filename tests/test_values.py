@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from asrkit import values
+from asrkit.errors import listed, suggestion
+from asrkit.segmenters.whole import Whole
+from asrkit.values import Clock, Hypothesis, Notice, Passage, Segment
+
+
+@pytest.mark.parametrize(("frame", "seconds"), [(0, 0.5), (10, 1.5), (15, 2.0), (99, 2.0), (-5, 0.0), (-9, 0.0)])
+def test_clock_stays_inside_the_recording(frame, seconds):
+    assert Clock(0.1, 0.5, 2.0).seconds(frame) == pytest.approx(seconds)
+
+
+def test_score_is_the_sum():
+    assert Hypothesis((1, 2), (-0.5, -1.0), True).score == -1.5
+
+
+@pytest.mark.parametrize("name", values.__all__)
+def test_values_are_frozen(name):
+    cls = getattr(values, name)
+    made = cls(*(None if field.name != "timing" else {} for field in attrs.fields(cls)))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(made, attrs.fields(cls)[0].name, 1)
+
+
+def test_whole_joins_passages_in_order():
+    one = Passage("one", " one", (1, 2), (Segment("one", 0, 1),), (Notice("a", "a"),))
+    silent = Passage("", " ", ())
+    two = Passage("two", " two", (3,), (Segment("two", 1, 2),), (Notice("b", "b"),))
+    assert Whole().join([one, silent, two]) == Passage(
+        "one two",
+        " one    two",
+        (1, 2, 3),
+        (Segment("one", 0, 1), Segment("two", 1, 2)),
+        (Notice("a", "a"), Notice("b", "b")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ([], "none"),
+        (["b", "a"], "a, b"),
+        (range(10), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ([f"{n:02}" for n in range(12)], "00, 01, 02, 03, 04, 05, 06, 07, 08, 09 and 2 more"),
+    ],
+)
+def test_listed(names, shown):
+    assert listed(names) == shown
+
+
+@pytest.mark.parametrize(("name", "hint"), [("gredy", " (did you mean 'greedy'?)"), ("zzz", "")])
+def test_suggestion(name, hint):
+    assert suggestion(name, ["greedy", "beam"]) == hint

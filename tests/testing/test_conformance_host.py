@@ -1,0 +1,132 @@
+"""The checks of the host world's parts pass right ones and fail wrong ones, saying why."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+
+from asrkit.errors import OptionError
+from asrkit.segmenters.whole import Whole
+from asrkit.testing import check_dialect, check_frontend, check_segmenter, check_tokenizer
+from asrkit.values import Clip, Passage
+
+
+def altered(cls, **methods):
+    return type("Wrong", (cls,), methods)()
+
+
+def test_right_host_parts(family):
+    check_frontend(family.Energies())
+    check_tokenizer(family.Letters(), {None: ["abc", "zebra"]})
+    check_dialect(family.Plain(), family.SIZE)
+    check_segmenter(Whole())
+
+
+def changed(**fields):
+    """A frontend whose features are changed by functions of them."""
+
+    def method(cls):
+        def call(self, waveforms):
+            made = cls.__call__(self, waveforms)
+            return made._replace(**{name: change(made) for name, change in fields.items()})
+
+        return {"__call__": call}
+
+    return method
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (lambda cls: {"rate": 16000.0}, "rate must be a whole number"),
+        (lambda cls: {"hop": 0}, "hop must be in seconds"),
+        (lambda cls: {"frames": lambda self, samples: 1 + samples // 100}, r"frames\(\) is not the width"),
+        (lambda cls: {"lead": lambda self, samples: -1}, r"lead\(\) is a number of samples"),
+        (changed(values=lambda f: f.values.astype(np.float64)), "features are float64"),
+        (changed(values=lambda f: f.values + f.values.mean()), "a row depends on its neighbours|beyond a row"),
+        (changed(values=lambda f: f.values[:1]), "one row a waveform"),
+        (changed(lengths=lambda f: f.lengths * 0 + f.values.shape[1]), "a row's length depends on its neighbours"),
+        (changed(lengths=lambda f: f.lengths - 1), "frames beyond a row's length must be zero"),
+    ],
+)
+def test_wrong_frontend(family, methods, message):
+    with pytest.raises(AssertionError, match=message):
+        check_frontend(altered(family.Energies, **methods(family.Energies)))
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"encode": lambda self, text, language=None: (99,) * len(text)}, "ids of 'abc' are out of range"),
+        ({"decode": lambda self, ids: "".join("x" for _ in ids)}, "'abc' came back as 'xxx'"),
+        ({"decode": lambda self, ids: "x"}, "no ids, no text"),
+        ({"piece": lambda self, id: id}, "every id has a piece"),
+        ({"token": lambda self, piece: -1}, r"token\(\) gives None for an unknown piece"),
+    ],
+)
+def test_wrong_tokenizer(family, methods, message):
+    with pytest.raises(AssertionError, match=message):
+        check_tokenizer(altered(family.Letters, **methods), {None: ["abc"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("resolve", lambda made, *_: (dict(language="en"), ()), r"resolve\(\) gives the dialect's Options"),
+        ("prompt", lambda made, *_: (), "empty prompt for 'en'"),
+        ("prompt", lambda made, *_: (27,), r"prompt ids out of range: \(27,\)"),
+        ("request", lambda made, *_: attrs.evolve(made, limit=0), "must have room for text"),
+        ("request", lambda made, *_: attrs.evolve(made, stops=frozenset()), "something must end a row"),
+        ("request", lambda made, *_: attrs.evolve(made, prompt=(3,)), r"request\(\) and prompt\(\) disagree"),
+        ("read", lambda made, *_: made.text, r"read\(\) gives a Passage"),
+        ("read", lambda made, *_: attrs.evolve(made, text=" " + made.text), "text has no outer spaces"),
+        (
+            "read",
+            lambda made, *_: attrs.evolve(made, segments=tuple(attrs.evolve(s, end=99.0) for s in made.segments)),
+            "lies outside the recording",
+        ),
+    ],
+)
+def test_wrong_dialect(family, name, change, message):
+    original = getattr(family.Plain, name)
+    wrong = altered(family.Plain, **{name: lambda self, *args: change(original(self, *args), *args)})
+    with pytest.raises(AssertionError, match=message):
+        check_dialect(wrong, family.SIZE)
+
+
+def test_dialect_that_takes_everything(family):
+    wrong = altered(family.Plain, resolve=lambda self, wishes: (family.Wishes(), ()))
+    with pytest.raises(AssertionError, match=r"resolve\(\{'language': 'no such language'\}\) must raise OptionError"):
+        check_dialect(wrong, family.SIZE)
+
+
+def test_dialect_that_refuses_everything(family):
+    def resolve(self, wishes):
+        raise OptionError("no")
+
+    with pytest.raises(OptionError):
+        check_dialect(altered(family.Plain, resolve=resolve), family.SIZE)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"split": lambda self, samples, rate: []}, "a recording with sound gives clips"),
+        (
+            {"split": lambda self, s, rate: [Clip(s[rate:], 1.0), Clip(s[:rate], 0.0)]},
+            "clips come in order",
+        ),
+        ({"split": lambda self, s, rate: [Clip(s[:rate]), Clip(s[rate:], 2.0)]}, "clips are not copies"),
+        ({"split": lambda self, s, rate: [Clip(s * 2)]}, "clips are not copies"),
+        ({"join": lambda self, passages: Passage("two one", "", ())}, "joined as 'two one'"),
+        (
+            {"join": lambda self, passages: Passage(" ".join(p.text for p in passages), "", ())},
+            "one passage is the whole",
+        ),
+    ],
+)
+def test_wrong_segmenter(methods, message):
+    wrong = type("Wrong", (), {"split": Whole.split, "join": Whole.join} | methods)()
+    with pytest.raises(AssertionError, match=message):
+        check_segmenter(wrong)

@@ -1,0 +1,264 @@
+"""The checks of encoders, decoders and strategies pass right parts and fail wrong ones, saying why."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+import pytest
+
+from asrkit.arrays import Encoded, varying
+from asrkit.backends.numpy import NumpyBackend
+from asrkit.errors import SeamError
+from asrkit.interfaces import AttentionDecoder
+from asrkit.nn import length_mask
+from asrkit.strategies.greedy import Greedy
+from asrkit.testing import StrictBackend, check_decoder, check_encoder, check_model, check_strategy, installed_backends
+
+NUMPY = {"numpy": NumpyBackend()}
+WIDTH, BINS = 4, 5
+
+# Encoders
+
+
+class Means:
+    """Halves the time: each state is the mean of two valid frames."""
+
+    stride = 2
+
+    def __init__(self, backend):
+        self.backend, self.xp, self.ops = backend, backend.xp, backend.ops
+
+    def masked(self, features):
+        values, lengths = features
+        return self.xp.where(length_mask(self.ops, lengths, values.shape[1])[:, :, None], values, values * 0.0)
+
+    def __call__(self, features):
+        values = self.ops.pad(self.masked(features), 1, 0, 1)
+        half = (features.values.shape[1] + 1) // 2
+        values = values[:, : 2 * half, :]
+        pairs = self.xp.reshape(values, (values.shape[0], half, 2, BINS))
+        return Encoded(self.xp.mean(pairs, axis=2), (features.lengths + 1) // 2)
+
+
+class Neighbours(Means):
+    def __call__(self, features):
+        states, lengths = super().__call__(features)
+        return Encoded(states - self.xp.mean(states, axis=0, keepdims=True), lengths)
+
+
+class Padding(Means):
+    """Also depends on padding: the mean over all of the width."""
+
+    def __call__(self, features):
+        states, lengths = super().__call__(features)
+        return Encoded(states - self.xp.mean(states, axis=1, keepdims=True), lengths)
+
+
+class Unmasked(Means):
+    """Its last state of an odd row reads the padding; only a part before it that leaves something there tells."""
+
+    def masked(self, features):
+        return features.values + 1.0
+
+
+class Lengths(Means):
+    def __call__(self, features):
+        states, _ = super().__call__(features)
+        return Encoded(states, features.lengths * 0 + states.shape[1])
+
+
+class Branches(Means):
+    def __call__(self, features):
+        if self.xp.max(features.values) > 100:
+            return None
+        return super().__call__(features)
+
+
+class OneBackend(Means):
+    def __call__(self, features):
+        states, lengths = super().__call__(features)
+        return Encoded(states * (1.01 if self.backend.name == "mlx" else 1.0), lengths)
+
+
+class NotFinite(Means):
+    def __call__(self, features):
+        states, lengths = super().__call__(features)
+        return Encoded(states * float("inf") * 0.0, lengths)
+
+
+def test_right_encoder():
+    check_encoder(Means, BINS)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (Neighbours, "numpy: row 0 in a batch: differs by"),
+        (Padding, "numpy: row 0 padded: differs by"),
+        (Unmasked, "numpy: row 0 in a batch: differs by|numpy: row 0 padded: differs by"),
+        (Lengths, "numpy: row 0 padded: shape"),
+        (NotFinite, "numpy: row 0 alone: not finite"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_wrong_encoder(encoder, message):
+    with pytest.raises(AssertionError, match=message):
+        check_encoder(encoder, BINS, backends=NUMPY)
+
+
+def test_encoder_that_branches_fails_on_the_strict_backend():
+    check_encoder(Branches, BINS, backends=NUMPY)  # which is why there is a strict one
+    with pytest.raises(SeamError, match="a decision about a value"):
+        check_encoder(Branches, BINS)
+
+
+def test_encoder_that_differs_on_one_backend():
+    if "mlx" not in installed_backends():
+        pytest.skip("mlx is not installed")
+    with pytest.raises(AssertionError, match=r"^mlx: row 0 alone: differs by"):
+        check_encoder(OneBackend, BINS)
+
+
+# Decoders
+
+
+@varying(used=("batch",), sums=("batch", None))
+class Past(NamedTuple):
+    used: Any
+    sums: Any
+
+
+class Summing:
+    """Scores depend on the sum of embeddings so far, on the last token and on the mean of the valid states."""
+
+    size, max_tokens = 11, 50
+
+    def __init__(self, backend):
+        rng = np.random.default_rng(8)
+        self.backend, self.xp, self.ops = backend, backend.xp, backend.ops
+        self.table = backend.weight("table", "fp32", rng.standard_normal((self.size, self.size)).astype(np.float32))
+        self.matrix = backend.weight("matrix", "fp32", rng.standard_normal((self.size, WIDTH)).astype(np.float32))
+
+    def mean(self, encoded):
+        mask = length_mask(self.ops, encoded.lengths, encoded.values.shape[1])[:, :, None]
+        total = self.xp.sum(self.xp.where(mask, encoded.values, encoded.values * 0.0), axis=1)
+        return total / self.xp.astype(encoded.lengths, self.xp.float32)[:, None]
+
+    def memorize(self, encoded):
+        mean = self.ops.linear(self.mean(encoded), self.matrix)
+        return Past(encoded.lengths, mean)
+
+    def start(self, rows, room):
+        zeros = np.zeros((rows, self.size), np.float32)
+        return Past(self.backend.asarray(zeros[:, 0].astype(np.int32)), self.backend.asarray(zeros))
+
+    def past(self, cache, tokens):
+        return cache.sums + self.xp.sum(self.ops.embed(tokens, self.table), axis=1)
+
+    def step(self, memory, cache, tokens):
+        sums = self.past(cache, tokens)
+        last = self.ops.embed(tokens[:, -1:], self.table)[:, 0, :]
+        return self.xp.sin(sums * 3.0) + memory.sums + last * 2.0, Past(cache.used + tokens.shape[1], sums)
+
+
+class Forgetful(Summing):
+    def past(self, cache, tokens):
+        return self.xp.sum(self.ops.embed(tokens, self.table), axis=1)
+
+
+class ReadsPadding(Summing):
+    def mean(self, encoded):
+        return self.xp.mean(encoded.values, axis=1)
+
+
+class Mixes(Summing):
+    def past(self, cache, tokens):
+        sums = super().past(cache, tokens)
+        return sums + self.xp.sum(sums, axis=0, keepdims=True)
+
+
+def test_right_decoder():
+    check_decoder(Summing, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [
+        (Forgetful, "numpy: prompt, then token by token: differs by"),
+        (ReadsPadding, "numpy: one pass, in a batch: differs by"),
+        (Mixes, "numpy: one pass, in a batch: differs by"),
+    ],
+)
+def test_wrong_decoder(decoder, message):
+    with pytest.raises(AssertionError, match=f"^{message}"):
+        check_decoder(decoder, WIDTH, backends=NUMPY)
+
+
+# Strategies
+
+
+def test_right_strategy():
+    check_strategy(Greedy(), Summing, WIDTH)
+
+
+def with_requests(change):
+    """Greedy search that does not hear all of a request."""
+
+    class Deaf:
+        decodes = AttentionDecoder
+
+        def bind(self, decoder, backend):
+            decode = Greedy().bind(decoder, backend)
+            return lambda encoded, requests: decode(encoded, [change(request) for request in requests])
+
+    return Deaf()
+
+
+def with_results(change):
+    class Changed:
+        decodes = AttentionDecoder
+
+        def bind(self, decoder, backend):
+            decode = Greedy().bind(decoder, backend)
+            return lambda encoded, requests: change(decode(encoded, requests))
+
+    return Changed()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        (with_requests(lambda r: attrs.evolve(r, limit=r.limit + 1)), "numpy: limits are not honoured"),
+        (with_requests(lambda r: attrs.evolve(r, stops=frozenset())), "numpy: stops are not honoured"),
+        (with_requests(lambda r: attrs.evolve(r, suppress_first=frozenset())), "numpy: suppress_first is not honoured"),
+        (with_results(lambda found: found[:1]), "1 results for 4 requests"),
+        (with_results(lambda found: [[] for _ in found]), "every row has at least one hypothesis"),
+        (with_results(lambda found: [*found[:2], *found[:1:-1]]), "numpy: .* in a batch, .* alone"),
+    ],
+)
+def test_wrong_strategy(strategy, message):
+    with pytest.raises(AssertionError, match=f"^{message}"):
+        check_strategy(strategy, Summing, WIDTH, backends=NUMPY)
+
+
+def test_strict_backend_comes_first():
+    """A part that leaves the subset must not be blamed for what it does on a real backend."""
+    assert isinstance(next(iter(installed_backends().values())), StrictBackend)
+
+
+def test_right_model(family):
+    check_model(lambda backend: family.build(None, backend, "fp32"))
+
+
+def test_wrong_model(family):
+    class Mixes(family.Identity):
+        def __call__(self, features):
+            return features._replace(values=features.values[::-1])
+
+    def build(backend):
+        return attrs.evolve(family.build(None, backend, "fp32"), encoder=Mixes())
+
+    with pytest.raises(AssertionError, match=r"^numpy: .* in a batch, .* alone$"):
+        check_model(build, backends=NUMPY)
