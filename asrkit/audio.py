@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import attrs
@@ -19,6 +18,13 @@ __all__ = ["Audio", "AudioInput", "load"]
 
 AudioInput: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | tuple[np.ndarray, int]"
 """A path, the bytes of an audio file, a file object, or samples with their rate in Hz."""
+
+
+MOST_CHANNELS = 64
+"""More are taken for an array the wrong way round."""
+
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
+"""Hz; beyond these, resampling means nothing or does not end."""
 
 
 @attrs.frozen(eq=False)
@@ -45,6 +51,8 @@ def load(source: AudioInput, rate: int) -> Audio:
     """
     name = describe(source)
     samples, original = _read(source, name)
+    if not LOWEST_RATE <= original <= HIGHEST_RATE:
+        raise AudioError(f"{name}: rates from {LOWEST_RATE} to {HIGHEST_RATE} Hz can be resampled, found {original}")
     if samples.shape[0] == 0:
         raise AudioError(f"{name}: holds no samples")
     mono = samples.mean(axis=1, dtype=np.float32) if samples.ndim == 2 else samples
@@ -57,9 +65,9 @@ def load(source: AudioInput, rate: int) -> Audio:
 
 
 def describe(source: Any) -> str:
-    """The name of a recording for results and messages."""
+    """The name of a recording for results and messages; bytes that are no UTF-8 are written out."""
     if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+        return os.fsdecode(source).encode("utf-8", "backslashreplace").decode()
     if isinstance(source, tuple):
         return "<samples>"
     if isinstance(source, bytes | bytearray | memoryview):
@@ -71,23 +79,30 @@ def describe(source: Any) -> str:
 def _read(source: Any, name: str) -> tuple[np.ndarray, int]:
     if isinstance(source, tuple):
         return _samples(source, name)
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if not path.exists():
-            raise AudioError(f"{name}: there is no such file")
-        if path.is_dir():
-            raise AudioError(f"{name}: is a directory, not a recording")
-    elif isinstance(source, bytes | bytearray | memoryview):
-        source = io.BytesIO(source)
-    elif hasattr(source, "read"):
-        source = _content(source, name)
-    else:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode(io.BytesIO(source), name)
+    if hasattr(source, "read"):
+        return _decode(_content(source, name), name)
+    if not isinstance(source, str | os.PathLike):
         kind = type(source).__name__
         raise AudioError(f"audio must be a path, bytes, a file object or (samples, rate), not {kind}")
     try:
-        return soundfile.read(source, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+        # Opened here and not by libsndfile, which knows neither all names nor why a file cannot be read.
+        with open(source, "rb") as file:
+            return _decode(file, name)
+    except FileNotFoundError:
+        raise AudioError(f"{name}: there is no such file") from None
+    except IsADirectoryError:
+        raise AudioError(f"{name}: is a directory, not a recording") from None
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _decode(file: IO[bytes], name: str) -> tuple[np.ndarray, int]:
+    try:
+        return soundfile.read(file, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, TypeError) as error:
+        reason = getattr(error, "error_string", None) or str(error)
         raise AudioError(f"{name}: cannot be read as audio: {reason.strip().rstrip('.')}") from error
 
 
@@ -105,11 +120,17 @@ def _content(file: Any, name: str) -> io.BytesIO:
 def _samples(source: Sequence[Any], name: str) -> tuple[np.ndarray, int]:
     if len(source) != 2:
         raise AudioError(f"{name}: samples come as (array, rate), found a tuple of {len(source)}")
-    array, rate = np.asarray(source[0]), source[1]
+    try:
+        array, rate = np.asarray(source[0]), source[1]
+    except ValueError as error:
+        raise AudioError(f"{name}: samples have the shape (S,) or (S, channels): {error}") from error
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate <= 0:
         raise AudioError(f"{name}: the rate must be a whole number of Hz above 0, found {rate!r}")
-    if array.ndim not in (1, 2):
-        raise AudioError(f"{name}: samples have the shape (S,) or (S, channels), found {array.shape}")
+    if array.ndim not in (1, 2) or array.shape[-1] == 0 or (array.ndim == 2 and array.shape[1] > MOST_CHANNELS):
+        raise AudioError(
+            f"{name}: samples have the shape (S,) or (S, channels) with 1 to {MOST_CHANNELS} channels, "
+            f"found {array.shape}"
+        )
     if array.dtype.kind == "i":
         array = array.astype(np.float32) / -float(np.iinfo(array.dtype).min)
     elif array.dtype.kind != "f":

@@ -42,7 +42,7 @@ def register_parts(register: Any) -> None:
     """The parts of the core."""
     register.checkpoint("nemo", "asrkit.checkpoints.nemo:NemoCheckpoint")
     register.checkpoint("directory", "asrkit.checkpoints.directory:DirectoryCheckpoint")
-    register.frontend("log-mel", "asrkit.frontends.mel:LogMel")
+    register.frontend("log-mel", "asrkit.frontends.mel:read_log_mel")
     register.segmenter("whole", "asrkit.segmenters.whole:Whole")
     register.strategy("greedy", "asrkit.strategies.greedy:Greedy")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,11 +39,13 @@ class Config:
             raise self.error(key, "a section")
         return Config(value, self.source, self._name(key))
 
-    def integer(self, key: str, default: Any = _REQUIRED) -> int:
-        """A whole number."""
+    def integer(self, key: str, default: Any = _REQUIRED, least: int | None = None) -> int:
+        """A whole number, at least ``least``."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.error(key, "a whole number")
+        if least is not None and value < least:
+            raise self.error(key, f"a whole number from {least} on")
         return value
 
     def divisor(self, key: str, of: int, default: Any = _REQUIRED) -> int:
@@ -52,11 +55,13 @@ class Config:
             raise self.error(key, f"a divisor of the width {of}")
         return value
 
-    def number(self, key: str, default: Any = _REQUIRED) -> float:
-        """A number."""
+    def number(self, key: str, default: Any = _REQUIRED, above: float = -math.inf) -> float:
+        """A finite number greater than ``above``."""
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(key, "a number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.error(key, "a finite number")
+        if value <= above:
+            raise self.error(key, f"a number above {above:g}")
         return float(value)
 
     def boolean(self, key: str, default: Any = _REQUIRED) -> bool:

@@ -26,10 +26,20 @@ def register_backends(register: Any) -> None:
 
 @hookspec
 def register_parts(register: Any) -> None:
-    """Register parts by kind.
+    """Register parts by kind: ``register.KIND(name, factory)``.
 
-    ``register.frontend(name, factory)``, and likewise ``encoder``, ``decoder``, ``tokenizer``, ``strategy``,
-    ``dialect``, ``segmenter`` and ``checkpoint``.
+    Another plugin that takes a part from the registry calls its factory like this; ``weights`` are a scope of
+    ``asrkit.weights.Weights`` and ``config`` a section of ``asrkit.config.Config``:
+
+    - ``frontend``: ``factory(weights, config, **settings)``
+    - ``encoder``: ``factory(weights, config)``
+    - ``decoder``: ``factory(weights, config, width)``, with the whole model's weights and configuration and the width
+      of the encoder's states
+    - ``tokenizer``: ``factory(config, checkpoint)``
+    - ``dialect``: ``factory(tokenizer, config, spec, **facts)``, with the whole configuration
+    - ``strategy``: an attrs class, whose fields are options
+    - ``segmenter``: ``factory()``
+    - ``checkpoint``: a class with ``recognises(path)`` and ``open(path)``
     """
 
 

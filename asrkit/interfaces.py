@@ -50,6 +50,8 @@ class Capabilities:
     """Where it computes, such as ``cpu`` or ``gpu``."""
     precisions: tuple[str, ...]
     """Accepted values of ``precision``, the default first."""
+    rank: int = 0
+    """How much it recommends itself here: ``auto`` takes the highest. numpy has 0."""
     ahead: bool = False
     """Work runs asynchronously, so a strategy should issue one step before it reads the last."""
     versions: tuple[tuple[str, str], ...] = ()
@@ -63,7 +65,8 @@ class Backend(Protocol):
 
     name: str
     xp: Any
-    """Namespace with exactly ``asrkit.arrays.SUBSET`` and the dtypes."""
+    """Namespace with exactly ``asrkit.arrays.SUBSET`` and the dtypes. Its creation functions also work outside
+    ``compile``, with sizes that are plain numbers: a cache is made there."""
     ops: Ops
     capabilities: Capabilities
 
@@ -84,6 +87,11 @@ class Backend(Protocol):
             precision: one of the capabilities' precisions.
             tensors: several are joined along their first axis.
         """
+        ...
+
+    def layout(self, role: str, precision: str) -> str:
+        """The role whose layout a weight gets: ``matrix`` for a ``table`` too where both look alike, so that tied
+        tensors are stored once."""
         ...
 
     def dtype(self, precision: str) -> Any:

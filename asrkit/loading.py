@@ -7,9 +7,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from asrkit.errors import BackendError, CheckpointError, OptionError, PluginError, UnknownNameError, listed
+from asrkit.errors import (
+    AsrkitError,
+    BackendError,
+    CheckpointError,
+    OptionError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+    listed,
+)
 from asrkit.interfaces import Backend, Checkpoint
-from asrkit.models import HubSource, ModelSpec
+from asrkit.models import HubSource, ModelSpec, Parts
 from asrkit.options import build_options, option_names
 from asrkit.plugins import load_plugins, restricted
 from asrkit.registry import Registry, reason, resolve
@@ -41,7 +50,7 @@ def load_model(
 
     Args:
         name_or_path: a registered name, or the path of a ``.nemo`` file or a converted folder.
-        backend: a registered backend, or ``auto``: MLX where it has a GPU, else numpy.
+        backend: a registered backend, or ``auto``: the one that ranks itself highest here.
         precision: ``fp32``, or another one that the backend has.
         device: one of the backend's devices.
         settings: load-time options of the model's builder.
@@ -65,7 +74,12 @@ def load_model(
     name = spec.name if spec is not None else os.fspath(name_or_path)
     build = _load_builder(spec or _builder(registry, checkpoint))
     values = _settings(build, settings, name)
-    parts = build(checkpoint, chosen, precision, spec, values)
+    try:
+        parts: Parts = build(checkpoint, chosen, precision, spec, values)
+    except AsrkitError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{checkpoint.path}: no model could be built from it: {reason(error)}") from error
     seconds = round(time.perf_counter() - start, 4)
     return Model(name, parts, chosen, precision, registry, setting_names(build), seconds)
 
@@ -83,19 +97,34 @@ def model_settings(name_or_path: str) -> tuple[str, ...]:
 
 
 def create_backend(registry: Registry, name: str, device: str | None = None) -> Backend:
-    """A backend by name; ``auto`` takes MLX where it has a GPU, else numpy."""
+    """A backend by name; ``auto`` takes the one that ranks itself highest of those that run here."""
     if name == AUTO:
-        if _problem(registry, "mlx") is None:
-            made: Backend = registry.get("backend", "mlx").load()(device=device)
-            if made.capabilities.device == "gpu":
-                return made
-        name = "numpy"
+        return _best(registry, device)
     entry = registry.get("backend", name)
     problem = backend_problem(entry)
     if problem is not None:
         raise BackendError(f"backend {name!r} cannot run here: {problem}")
-    backend: Backend = entry.load()(device=device)
+    try:
+        backend: Backend = entry.load()(device=device)
+    except AsrkitError:
+        raise
+    except Exception as error:
+        raise BackendError(f"backend {name!r} of plugin {entry.plugin!r} cannot start: {reason(error)}") from error
     return backend
+
+
+def _best(registry: Registry, device: str | None) -> Backend:
+    """Of the backends that can be made here, with that device, the one that ranks highest."""
+    made = []
+    problems = []
+    for entry in registry.entries("backend"):
+        try:
+            made.append(create_backend(registry, f"{entry.plugin}:{entry.name}", device))
+        except AsrkitError as error:
+            problems.append(str(error))
+    if not made:
+        raise BackendError(f"no backend can run here: {'; '.join(problems)}")
+    return max(made, key=lambda backend: (backend.capabilities.rank, backend.name))
 
 
 def backend_problem(entry: Any) -> str | None:
@@ -105,13 +134,6 @@ def backend_problem(entry: Any) -> str | None:
     except Exception as error:
         return reason(error)
     return problem
-
-
-def _problem(registry: Registry, name: str) -> str | None:
-    try:
-        return backend_problem(registry.get("backend", name))
-    except PluginError as error:
-        return str(error)
 
 
 def open_checkpoint(registry: Registry, path: str | os.PathLike[str]) -> Checkpoint:
@@ -129,6 +151,8 @@ def open_checkpoint(registry: Registry, path: str | os.PathLike[str]) -> Checkpo
 
 def find_model(registry: Registry, name: str) -> tuple[ModelSpec | None, str]:
     """The spec of a registered name and its file, or None and a path."""
+    if not name:
+        raise UsageError("no model was named; give a name from `asrkit models` or a path")
     if looks_like_path(name):
         return None, name
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -138,7 +139,7 @@ def resolve(factory: Any) -> Any:
     if not isinstance(factory, str):
         return factory
     module, _, attribute = factory.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return operator.attrgetter(attribute)(importlib.import_module(module))
 
 
 def reason(error: BaseException) -> str:

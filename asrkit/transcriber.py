@@ -14,12 +14,12 @@ from asrkit import audio
 from asrkit.arrays import Encoded, Features
 from asrkit.audio import Audio, AudioInput
 from asrkit.batching import chunks, to_device
-from asrkit.errors import AsrkitError, OptionError, listed, suggestion
+from asrkit.errors import AsrkitError, AudioError, OptionError, listed, suggestion
 from asrkit.interfaces import Backend, Decode, Segmenter
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names
 from asrkit.registry import Registry
-from asrkit.values import Clip, Clock, Failure, Notice, Passage, Request, Transcript
+from asrkit.values import Clip, Clock, Failure, Notice, Passage, Request, Timing, Transcript
 
 __all__ = ["Model"]
 
@@ -94,6 +94,7 @@ class Model:
     def outcomes(
         self,
         sources: Iterable[Any],
+        /,
         *,
         rate: int | None = None,
         strategy: str | None = None,
@@ -113,11 +114,12 @@ class Model:
         Raises:
             OptionError: before the first recording is read.
         """
-        if batch_size < 1:
-            raise OptionError(f"batch_size must be at least 1, found {batch_size}")
-        wishes, strategy_options = self._sort(options, strategy or self.parts.strategy)
+        if type(batch_size) is not int or batch_size < 1:
+            raise OptionError(f"batch_size must be a whole number from 1 on, found {batch_size!r}")
+        strategy = self.parts.strategy if strategy is None else strategy
+        wishes, strategy_options = self._sort(options, strategy)
         asked, notices = self.parts.dialect.resolve(wishes)
-        decode = self._decode(strategy or self.parts.strategy, strategy_options)
+        decode = self._decode(strategy, strategy_options)
         segmenter: Segmenter = self._registry.get("segmenter", self.parts.segmenter).load()()
         notices = (*self.parts.notices, *notices)
         return self._run(sources, rate, batch_size, decode, segmenter, asked, notices)
@@ -176,13 +178,17 @@ class Model:
             with _Timer(timing, "total"):
                 with _Timer(timing, "audio"):
                     jobs = [self._prepare(source, rate, segmenter, asked) for source in batch]
+                ready = [job for job in jobs if isinstance(job, _Job)]
                 with self._lock:
-                    self._read([job for job in jobs if isinstance(job, _Job)], decode, asked, timing)
+                    self._try(ready, decode, asked, timing)
             for job in jobs:
-                if isinstance(job, _Job):
-                    yield self._transcript(job.recording, segmenter.join(job.passages), asked, notices, timing)
-                else:
+                if isinstance(job, Failure):
                     yield job
+                elif job.error is not None:
+                    yield Failure(job.recording.name, job.error)
+                else:
+                    passage = segmenter.join(job.passages)
+                    yield self._transcript(job.recording, passage, asked, notices, Timing(**timing))
 
     def _prepare(self, source: Any, rate: int | None, segmenter: Segmenter, asked: Any) -> _Job | Failure:
         """Read one recording and work out what is asked of each of its clips."""
@@ -203,6 +209,23 @@ class Model:
             raise OptionError("rate is for bare arrays; other audio brings its own")
         return audio.load(source, self.parts.frontend.rate)
 
+    def _try(self, jobs: list[_Job], decode: Decode, asked: Any, timing: dict[str, float]) -> None:
+        """Decode jobs together; if that fails, one by one, so that only those fail that must."""
+        try:
+            self._read(jobs, decode, asked, timing)
+        except (AsrkitError, MemoryError) as error:
+            if len(jobs) > 1:
+                for job in jobs:
+                    job.passages.clear()
+                    self._try([job], decode, asked, timing)
+                return
+            recording = jobs[0].recording
+            if isinstance(error, MemoryError):
+                error = AudioError(
+                    f"there is not enough memory to decode {recording.duration:.0f} s in one piece; cut the recording"
+                )
+            jobs[0].error = AudioError(f"{recording.name}: {error}")
+
     def _read(self, jobs: list[_Job], decode: Decode, asked: Any, timing: dict[str, float]) -> None:
         """Decode the clips of all jobs together and give each job its passages."""
         parts = self.parts
@@ -213,8 +236,10 @@ class Model:
             features = parts.frontend([clip.samples for clip in clips])
         with _Timer(timing, "inference"):
             requests = [request for job in jobs for request in job.requests]
-            hypotheses = iter(decode(self.encode(features), requests))
-            self.backend.release()
+            try:
+                hypotheses = iter(decode(self.encode(features), requests))
+            finally:
+                self.backend.release()
         step = parts.frontend.hop * parts.encoder.stride
         for job in jobs:
             for clip in job.clips:
@@ -245,7 +270,7 @@ class Model:
         passage: Passage,
         asked: Any,
         notices: tuple[Notice, ...],
-        timing: Mapping[str, float],
+        timing: Timing,
     ) -> Transcript:
         return Transcript(
             file=recording.name,
@@ -273,6 +298,7 @@ class _Job:
     clips: list[Clip]
     requests: list[Request]
     passages: list[Passage] = attrs.field(factory=list)
+    error: AsrkitError | None = None
 
 
 class _Timer:
@@ -285,4 +311,5 @@ class _Timer:
         self._start = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self._timing[self._name] = round(time.perf_counter() - self._start, 4)
+        seconds = self._timing.get(self._name, 0.0) + time.perf_counter() - self._start
+        self._timing[self._name] = round(seconds, 4)

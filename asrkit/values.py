@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -17,6 +15,7 @@ __all__ = [
     "Passage",
     "Request",
     "Segment",
+    "Timing",
     "Transcript",
     "Word",
 ]
@@ -126,8 +125,18 @@ class Passage:
     notices: tuple[Notice, ...] = ()
 
 
-def _frozen(timing: Mapping[str, float]) -> Mapping[str, float]:
-    return MappingProxyType(dict(timing))
+@attrs.frozen
+class Timing:
+    """Seconds spent per stage; for a recording decoded in a batch, the whole batch's."""
+
+    load: float = 0.0
+    """Loading the model, once; not part of the total."""
+    audio: float = 0.0
+    """Reading, mixing and resampling."""
+    features: float = 0.0
+    inference: float = 0.0
+    """Encoder and decoder."""
+    total: float = 0.0
 
 
 @attrs.frozen
@@ -151,8 +160,7 @@ class Transcript:
     segments: tuple[Segment, ...]
     tokens: tuple[int, ...]
     warnings: tuple[Notice, ...] = ()
-    timing: Mapping[str, float] = attrs.field(factory=dict, converter=_frozen, eq=False)
-    """Seconds spent per stage; for a recording decoded in a batch, the whole batch's."""
+    timing: Timing = attrs.field(factory=Timing, eq=False)
 
 
 @attrs.frozen

@@ -25,7 +25,7 @@ class _Ledger:
 
     read: set[str] = attrs.field(factory=set)
     problems: list[str] = attrs.field(factory=list)
-    handles: dict[Any, Array] = attrs.field(factory=dict)
+    handles: dict[Any, tuple[Array, list[np.ndarray]]] = attrs.field(factory=dict)
 
 
 class Weights:
@@ -103,10 +103,6 @@ class Weights:
         """A vector or another small constant, which graph code may use directly."""
         return self._read("vector", names, shape)
 
-    def optional_vector(self, *names: str, shape: Shape | None = None) -> Array | None:
-        """A vector that a checkpoint may be without: None if not even the first of the names is there."""
-        return self._read("vector", names, shape) if names[0] in self else None
-
     def host(self, name: str, shape: Shape | None = None) -> np.ndarray:
         """A tensor as a float32 host array, for constants that are worked out when the model is loaded.
 
@@ -164,12 +160,18 @@ class Weights:
             return None
         if role == "matrix":
             tensors = [tensor.reshape(tensor.shape[:2]) for tensor in tensors]
-        # Tied tensors are two names for one storage: laid out once. A float matrix and a float table look alike.
-        kind = "matrix" if role == "table" and self.precision in ("fp32", "fp16", "bf16") else role
+        for full, tensor in zip(names, tensors, strict=True):
+            if tensor.dtype.kind != "f":
+                self._ledger.problems.append(f"{self._scope}{full} has dtype {tensor.dtype}, expected floats")
+                return None
+        # Tied tensors are two names for one storage: laid out once, also if one is a table and one a matrix.
+        kind = self.backend.layout(role, self.precision)
         key = (kind, *((t.__array_interface__["data"][0], t.shape, t.strides, t.dtype.str) for t in tensors))
         if key not in self._ledger.handles:
-            self._ledger.handles[key] = self.backend.weight(kind, self.precision, *tensors)
-        return self._ledger.handles[key]
+            # The tensors are kept with the handle: an array that was made on access would be freed, and its address
+            # taken by the next one.
+            self._ledger.handles[key] = (self.backend.weight(kind, self.precision, *tensors), tensors)
+        return self._ledger.handles[key][0]
 
 
 def _shape(tensor: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from types import SimpleNamespace
@@ -143,7 +144,12 @@ class MLXBackend:
         self.xp = _namespace()
         self.ops: Ops = MLXOps(self.xp)
         self.capabilities = Capabilities(
-            chosen, tuple(DTYPES), ahead=True, versions=(("mlx", version("mlx")),), notes=SLOW[chosen]
+            chosen,
+            tuple(DTYPES),
+            rank=20 if chosen == "gpu" else -10,
+            ahead=True,
+            versions=(("mlx", version("mlx")),),
+            notes=SLOW[chosen],
         )
         mx.set_cache_limit(CACHE_LIMIT[chosen])
 
@@ -165,6 +171,10 @@ class MLXBackend:
         # Evaluated now: the mapped file is read once, and compiled code may only close over finished arrays.
         mx.eval(value)
         return value
+
+    def layout(self, role: str, precision: str) -> str:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return "matrix" if role == "table" else role
 
     def dtype(self, precision: str) -> Any:
         """See :class:`asrkit.interfaces.Backend`."""
@@ -196,3 +206,7 @@ class MLXBackend:
     def release(self) -> None:
         """See :class:`asrkit.interfaces.Backend`."""
         mx.clear_cache()
+        if threading.current_thread() is not threading.main_thread():
+            # MLX makes streams per thread, and aborts the process if it ends with those of a thread that has gone.
+            mx.synchronize()
+            mx.clear_streams()

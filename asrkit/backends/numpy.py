@@ -168,6 +168,10 @@ class NumpyBackend:
             return arrays[0]
         return tuple(arrays) if role == "matrix" else np.concatenate(arrays)
 
+    def layout(self, role: str, precision: str) -> str:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return "matrix" if role == "table" else role
+
     def dtype(self, precision: str) -> Any:
         """See :class:`asrkit.interfaces.Backend`."""
         return np.float32

@@ -58,8 +58,9 @@ def _checkpoint(path: str) -> Iterator[tuple[str, Any]]:
 
     tensors = open_checkpoint(registry(), path).tensors()
     loaded = load_model(path, backend="numpy")
-    # Tied tensors are one storage under two names.
-    unique = {t.__array_interface__["data"][0]: t.size for t in tensors.values() if t.dtype.kind == "f" and t.size}
+    # Tied tensors are one storage under two names. All are held at once: an address is free again with its array.
+    floats = [tensor for tensor in tensors.values() if tensor.dtype.kind == "f" and tensor.size]
+    unique = {tensor.__array_interface__["data"][0]: tensor.size for tensor in floats}
     yield "path", path
     yield "class", open_checkpoint(registry(), path).config.get("target", "unknown")
     yield "tensors", f"{len(tensors)}, {sum(unique.values()):,} values"
@@ -70,4 +71,4 @@ def _checkpoint(path: str) -> Iterator[tuple[str, Any]]:
     yield "options", ", ".join(loaded.option_names())
     yield "set at load", ", ".join(model_settings(path)) or "nothing"
     for name, value in loaded.parts.extras.items():
-        yield name, ", ".join(value)
+        yield name, ", ".join(value) if isinstance(value, tuple) else value

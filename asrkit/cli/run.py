@@ -70,6 +70,8 @@ def command(
     entry = registry().get("format", format_name)
     write = _writer(entry, tokens)
     extra = _pairs(options)
+    if "rate" in extra:
+        raise UsageError("'rate' is for arrays of samples in Python; files bring their own")
     for name in sorted(FLAGS & set(extra)):
         raise UsageError(f"{name!r} is not set with -o but with --{name.replace('_', '-')}")
     twice = sorted(set(extra) & {name for name, value in asked.items() if value is not None})
@@ -94,8 +96,12 @@ def command(
     else:
         output_dir.mkdir(parents=True, exist_ok=True)
         for transcript in report.transcripts(outcomes):
-            with _replacing(output_dir / (Path(transcript.file).stem + entry.suffix)) as file:
-                write([transcript], file)
+            path = output_dir / (Path(transcript.file).stem + entry.suffix)
+            try:
+                with _replacing(path) as file:
+                    write([transcript], file)
+            except OSError as error:
+                report.failure(f"{path}: cannot be written: {error.strerror}")
     if report.failed:
         sys.exit(1)
 
@@ -108,12 +114,16 @@ class _Report:
         self._verbose = verbose
         self._told: set[str] = set()
 
+    def failure(self, message: str) -> None:
+        """Count and tell one."""
+        self.failed += 1
+        say(f"error: {message}")
+
     def transcripts(self, outcomes: Iterable[Transcript | Failure]) -> Iterator[Transcript]:
         """The transcripts among the outcomes."""
         for outcome in outcomes:
             if isinstance(outcome, Failure):
-                self.failed += 1
-                say(f"error: {outcome.error}")
+                self.failure(str(outcome.error))
                 continue
             for notice in outcome.warnings:
                 if notice.once and notice.code in self._told:
@@ -121,7 +131,7 @@ class _Report:
                 self._told.add(notice.code)
                 say(f"warning: {notice.message}" if notice.once else f"warning: {outcome.file}: {notice.message}")
             if self._verbose:
-                total = outcome.timing["total"]
+                total = outcome.timing.total
                 say(f"{outcome.file}: {outcome.duration:.1f} s of audio in {total:.2f} s")
             yield outcome
 

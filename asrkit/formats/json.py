@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import IO, Any
 
+import attrs
+
 from asrkit.values import Segment, Transcript
 
 __all__ = ["as_dict", "write", "write_lines"]
@@ -23,7 +25,7 @@ def as_dict(transcript: Transcript, tokens: bool = False) -> dict[str, Any]:
     result["raw_text"] = transcript.raw_text
     result["segments"] = [_segment(segment) for segment in transcript.segments]
     result["warnings"] = [{"code": n.code, "message": n.message} for n in transcript.warnings]
-    result["timing"] = dict(transcript.timing)
+    result["timing"] = attrs.asdict(transcript.timing)
     if tokens:
         result["tokens"] = list(transcript.tokens)
     return result

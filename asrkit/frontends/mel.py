@@ -12,8 +12,10 @@ import numpy as np
 
 from asrkit.arrays import Features
 from asrkit.config import Config
+from asrkit.errors import AudioError
+from asrkit.weights import Weights
 
-__all__ = ["LogMel", "MelConfig"]
+__all__ = ["LogMel", "MelConfig", "read_log_mel"]
 
 EPSILON = 1e-5
 """Added to the standard deviation itself."""
@@ -39,6 +41,8 @@ class MelConfig:
     """Added before the logarithm."""
     normalize: bool = True
     """Zero mean and unit deviation per bin over the clip."""
+    pad_to: int = 0
+    """The width of features is padded to a multiple of this; 0 is none."""
     edges: str = "zeros"
     """``zeros`` pads the signal with zeros and counts S // hop frames (NeMo 2.5 and later); ``reflect`` mirrors it and
     counts one more (before)."""
@@ -46,7 +50,7 @@ class MelConfig:
     @classmethod
     def read(cls, config: Config, edges: str = "zeros") -> MelConfig:
         """From the configuration; a setting that changes features and is not built here is a CheckpointError."""
-        rate = config.integer("sample_rate", default=16000)
+        rate = config.integer("sample_rate", default=16000, least=1)
         # NeMo reads a null as "not at all", and an absent key as its default.
         normalized = "NA" if "normalize" in config.values else "per_feature"
         config.choice("window", "hann", default="hann")
@@ -56,20 +60,47 @@ class MelConfig:
         config.choice("frame_splicing", 1, default=1)
         config.choice("exact_pad", False, default=False)
         config.choice("pad_value", 0, 0.0, default=0)
-        window = round(config.number("window_size", default=0.02) * rate)
-        fft = config.integer("n_fft", default=1 << (window - 1).bit_length())
+        # Sizes in seconds or in samples; NeMo cuts off where seconds do not give a whole number of samples.
+        window, hop = (
+            config.integer(samples, least=1)
+            if samples in config
+            else int(config.number(seconds, default=default, above=0) * rate)
+            for samples, seconds, default in (
+                ("n_window_size", "window_size", 0.02),
+                ("n_window_stride", "window_stride", 0.01),
+            )
+        )
+        if hop < 1:
+            raise config.error("window_stride", "a stride of at least one sample")
+        fft = config.integer("n_fft", default=1 << max(window - 1, 1).bit_length(), least=2)
+        if not 1 <= window <= fft:
+            raise config.error("n_fft", f"at least the {window} samples of a window")
         named = config.values.get("log_zero_guard_value")
         guard = GUARDS.get(named) if isinstance(named, str) else None
         return cls(
             rate=rate,
-            hop=round(config.number("window_stride", default=0.01) * rate),
+            hop=hop,
             window=window,
             fft=fft,
             preemphasis=config.number("preemph", default=0.0 if "preemph" in config.values else 0.97),
-            log_guard=config.number("log_zero_guard_value", default=2.0**-24) if guard is None else guard,
+            log_guard=config.number("log_zero_guard_value", default=2.0**-24, above=0) if guard is None else guard,
+            pad_to=config.integer("pad_to", default=16, least=0),
             normalize=config.choice("normalize", *NORMALIZATIONS, default=normalized) == "per_feature",
             edges=edges,
         )
+
+
+def read_log_mel(weights: Weights, config: Config, edges: str = "zeros") -> LogMel:
+    """Log-mel features as a checkpoint describes them.
+
+    Args:
+        weights: the scope ``preprocessor.featurizer``, which holds the filters ``fb`` and the ``window``.
+        config: the ``preprocessor`` section.
+        edges: see :class:`MelConfig`.
+    """
+    mel = MelConfig.read(config, edges)
+    filters = weights.host("fb", shape=(1, config.integer("features", default=64), mel.fft // 2 + 1))
+    return LogMel(mel, filters[0], weights.host("window", shape=(mel.window,)))
 
 
 class LogMel:
@@ -91,7 +122,8 @@ class LogMel:
 
     def frames(self, samples: int) -> int:
         """T of a waveform alone."""
-        return 1 + samples // self.config.hop
+        frames = 1 + samples // self.config.hop
+        return frames + -frames % self.config.pad_to if self.config.pad_to else frames
 
     def lead(self, samples: int) -> int:
         """No silence is put before a clip."""
@@ -100,7 +132,7 @@ class LogMel:
     def __call__(self, waveforms: Sequence[np.ndarray]) -> Features:
         """Features of a batch, padded with zeros to the longest; each row is what its waveform alone would give."""
         rows = [self._row(np.asarray(waveform, np.float32)) for waveform in waveforms]
-        width = max(len(row) for row, _ in rows)
+        width = max(self.frames(len(waveform)) for waveform in waveforms)
         values = np.zeros((len(rows), width, self._filters.shape[1]), np.float32)
         for n, (row, _) in enumerate(rows):
             values[n, : len(row)] = row
@@ -117,10 +149,13 @@ class LogMel:
         windows = np.lib.stride_tricks.sliding_window_view(x, config.fft)[:: config.hop]
         features = np.empty((len(windows), self._filters.shape[1]), np.float32)
         # In blocks, so that the spectra of a long recording are never all in memory.
-        for start in range(0, len(windows), 1024):
-            spectrum = np.fft.rfft(windows[start : start + 1024] * self._window, axis=-1)
-            power = spectrum.real**2 + spectrum.imag**2
-            features[start : start + 1024] = np.log(power @ self._filters + np.float32(config.log_guard))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(windows), 1024):
+                spectrum = np.fft.rfft(windows[start : start + 1024] * self._window, axis=-1)
+                power = spectrum.real**2 + spectrum.imag**2
+                features[start : start + 1024] = np.log(power @ self._filters + np.float32(config.log_guard))
+        if not np.isfinite(features).all():
+            raise AudioError("samples are too large to compute with; full scale is 1")
         if config.normalize and valid:
             features[:valid] = _normalized(features[:valid])
         features[valid:] = 0.0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from asrkit.nn.conv import Conv1d, Conv2d, NormedConv1d
-from asrkit.nn.linear import Linear
+from asrkit.nn.linear import Linear, Pointwise
 from asrkit.nn.mask import length_mask
 from asrkit.nn.norm import LayerNorm
 
-__all__ = ["Conv1d", "Conv2d", "LayerNorm", "Linear", "NormedConv1d", "length_mask"]
+__all__ = ["Conv1d", "Conv2d", "LayerNorm", "Linear", "NormedConv1d", "Pointwise", "length_mask"]

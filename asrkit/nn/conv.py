@@ -14,18 +14,28 @@ class Conv1d:
     """Convolution over time, (B, T, C) to (B, T', O).
 
     Args:
-        weights: the scope that holds ``weight`` (O, C/groups, K) and perhaps ``bias``.
+        weights: the scope that holds ``weight`` and ``bias``.
+        shape: of the kernel, (O, C/groups, K).
+        stride: steps in time.
         padding: zeros before and after.
         groups: 1, or C for a depthwise kernel.
+        bias: whether there is one.
     """
 
     def __init__(
-        self, weights: Weights, *, stride: int = 1, padding: tuple[int, int] = (0, 0), groups: int = 1
+        self,
+        weights: Weights,
+        shape: tuple[int, int, int],
+        *,
+        stride: int = 1,
+        padding: tuple[int, int] = (0, 0),
+        groups: int = 1,
+        bias: bool = True,
     ) -> None:
         self.ops = weights.ops
         self.stride, self.padding, self.groups = stride, padding, groups
-        self.weight = weights.kernel("weight", shape=(None, None, None))
-        self.bias = weights.optional_vector("bias")
+        self.weight = weights.kernel("weight", shape=shape)
+        self.bias = weights.vector("bias", shape=shape[:1]) if bias else None
 
     def __call__(self, x: Array) -> Array:
         """Convolve."""
@@ -37,42 +47,50 @@ class NormedConv1d(Conv1d):
 
     Args:
         weights: the scope that holds both.
-        conv: scope of the convolution, kernel (D, 1, K) with K odd; the output is as long as the input.
+        conv: scope of the convolution, kernel (D, 1, K).
         norm: scope of the batch norm: ``weight``, ``bias``, ``running_mean``, ``running_var``.
         size: D.
+        reach: frames to each side; K is 2 * reach + 1.
+        bias: whether the convolution has one.
     """
 
-    def __init__(self, weights: Weights, conv: str, norm: str, size: int, eps: float = 1e-5) -> None:
+    def __init__(
+        self, weights: Weights, conv: str, norm: str, size: int, reach: int, *, bias: bool = True, eps: float = 1e-5
+    ) -> None:
         self.ops = weights.ops
-        kernel = (weights / conv).host("weight", shape=(size, 1, None)).astype(np.float64)
-        bias: np.ndarray | float = 0.0
-        if "bias" in weights / conv:
-            bias = (weights / conv).host("bias", shape=(size,))
+        kernel = (weights / conv).host("weight", shape=(size, 1, 2 * reach + 1)).astype(np.float64)
+        offset = (weights / conv).host("bias", shape=(size,)) if bias else np.zeros(size)
         statistics = {
             name: (weights / norm).host(name, shape=(size,)).astype(np.float64)
             for name in ("weight", "bias", "running_mean", "running_var")
         }
         (weights / norm).ignore(["num_batches_tracked"])  # a training counter
         scale = statistics["weight"] / np.sqrt(statistics["running_var"] + eps)
-        shift = (bias - statistics["running_mean"]) * scale + statistics["bias"]
+        shift = (offset - statistics["running_mean"]) * scale + statistics["bias"]
         # Folded in double precision on the host: in half precision it would damage the weights.
         self.weight = weights.constant("kernel", kernel * scale[:, None, None])
         self.bias = weights.constant("vector", shift)
-        reach = kernel.shape[-1] // 2
-        self.stride, self.padding, self.groups = 1, (reach, kernel.shape[-1] - 1 - reach), size
+        self.stride, self.padding, self.groups = 1, (reach, reach), size
 
 
 class Conv2d:
     """Convolution over an image, (B, H, W, C) to (B, H', W', O); arguments as for :class:`Conv1d`."""
 
     def __init__(
-        self, weights: Weights, *, stride: tuple[int, int] = (1, 1), padding: int = 0, groups: int = 1
+        self,
+        weights: Weights,
+        shape: tuple[int, int, int, int],
+        *,
+        stride: tuple[int, int] = (1, 1),
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = True,
     ) -> None:
         self.ops = weights.ops
         self.stride, self.groups = stride, groups
         self.padding = ((padding, padding), (padding, padding))
-        self.weight = weights.kernel("weight", shape=(None, None, None, None))
-        self.bias = weights.optional_vector("bias")
+        self.weight = weights.kernel("weight", shape=shape)
+        self.bias = weights.vector("bias", shape=shape[:1]) if bias else None
 
     def __call__(self, x: Array) -> Array:
         """Convolve."""

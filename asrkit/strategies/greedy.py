@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from asrkit.arrays import MASKED, Array, Encoded, map_tree, varying
+from asrkit.errors import BackendError
 from asrkit.interfaces import AttentionDecoder, Backend, Decode
 from asrkit.values import Hypothesis, Request
 
@@ -138,6 +139,11 @@ class _Search:
                 ahead = self._next(memory, choice)
                 self.backend.dispatch(ahead)
             tokens, scores = self.backend.to_host((choice.tokens, choice.scores))
+            if not np.isfinite(scores[: len(alive)]).all():
+                raise BackendError(
+                    f"the model computed NaN or infinity on backend {self.backend.name!r}: the recording or the "
+                    "checkpoint is damaged, or the precision too low"
+                )
             slots = [
                 slot for slot, row in enumerate(alive) if rows[row].take(int(tokens[slot, 0]), float(scores[slot]))
             ]

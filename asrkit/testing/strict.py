@@ -239,6 +239,10 @@ class StrictBackend:
         joined = np.concatenate([np.asarray(tensor, np.float32) for tensor in tensors])
         return StrictArray(array_api_strict.asarray(joined), static=True)
 
+    def layout(self, role: str, precision: str) -> str:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return "matrix" if role == "table" else role
+
     def dtype(self, precision: str) -> Any:
         """See :class:`asrkit.interfaces.Backend`."""
         return array_api_strict.float32

@@ -1,4 +1,4 @@
-"""Transcribes one recording with parts that are put together by hand, without ``asrkit.load_model``.
+"""Transcribes one recording with parts that are taken from the registry and put together by hand.
 
 Usage: ``python compose.py checkpoint.nemo talk.wav --backend numpy --language en``.
 """
@@ -6,22 +6,23 @@ Usage: ``python compose.py checkpoint.nemo talk.wav --backend numpy --language e
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from asrkit import audio
 from asrkit.arrays import Encoded, Features
 from asrkit.batching import to_device
 from asrkit.checkpoints.nemo import NemoCheckpoint
 from asrkit.config import Config
-from asrkit.frontends.mel import LogMel, MelConfig
 from asrkit.interfaces import Backend
 from asrkit.loading import create_backend
 from asrkit.plugins import registry
 from asrkit.strategies.greedy import Greedy
 from asrkit.weights import Weights
-from asrkit_canary.build import read_decoder, read_limits, read_tokenizer
-from asrkit_canary.dialects import Canary, Canary2
-from asrkit_canary.fastconformer import FastConformer, FastConformerConfig
-from asrkit_canary.frontend import Centred
+
+
+def part(kind: str, name: str) -> Any:
+    """The factory of a part; ``asrkit plugins`` lists the names, and who brings them."""
+    return registry().get(kind, name).load()
 
 
 def transcribe(path: str, recording: str, backend: Backend, language: str) -> str:
@@ -32,19 +33,16 @@ def transcribe(path: str, recording: str, backend: Backend, language: str) -> st
 
     # Host world: samples to features. Filters and window are stored beside the weights.
     buffers = weights / "preprocessor" / "featurizer"
-    mel = MelConfig.read(config.section("preprocessor"))
-    frontend = Centred(LogMel(mel, buffers.host("fb")[0], buffers.host("window")))
+    frontend = part("frontend", "log-mel-centred")(buffers, config.section("preprocessor"))
 
     # Graph world: layers exist with their weights, laid out for this backend.
-    encoder = FastConformer(weights / "encoder", FastConformerConfig.read(config.section("encoder")))
-    decoder = read_decoder(config, weights, encoder.width)
+    encoder = part("encoder", "fastconformer")(weights / "encoder", config.section("encoder"))
+    decoder = part("decoder", "transformer")(weights, config, encoder.width)
     weights.check()  # every tensor of the file was used, none was missing
 
     # The prompt, and how many tokens may follow it.
-    tokenizer = read_tokenizer(config.section("tokenizer"), checkpoint)
-    dialect = {"canary": Canary, "canary2": Canary2}[config.string("prompt_format")](
-        tokenizer, read_limits(config.section("decoding", optional=True), decoder.max_tokens)
-    )
+    tokenizer = part("tokenizer", "sentencepiece")(config.section("tokenizer"), checkpoint)
+    dialect = part("dialect", config.string("prompt_format"))(tokenizer, config)
     options, _ = dialect.resolve({"language": language})
     samples = audio.load(recording, frontend.rate).samples
     request = dialect.request(options, frames=-(-frontend.frames(len(samples)) // encoder.stride))

@@ -11,15 +11,16 @@ from typing import Any, ClassVar
 
 import attrs
 
+from asrkit.config import Config
 from asrkit.errors import OptionError, listed, suggestion
 from asrkit.interfaces import Tokenizer
+from asrkit.models import ModelSpec
 from asrkit.options import build_options
 from asrkit.values import Clock, Hypothesis, Notice, Passage, Request, Segment, Word
-from asrkit_canary.tokenizers import Aggregate
+from asrkit_canary.tokenizers import SPECIAL, Aggregate
 
 __all__ = ["Canary", "Canary2", "Canary2Options", "CanaryOptions", "Limits"]
 
-SPECIAL = re.compile(r"<\|[^|]*\|>|<pad>")
 TIMED = re.compile(r"<\|(\d+)\|>(.*?)<\|(\d+)\|>")
 SENTENCE_ENDS = (".", "?", "!")
 
@@ -59,6 +60,22 @@ class Limits:
     """Tokens more than encoder frames; negative means no limit but the positions."""
     beam: bool
     """Whether the checkpoint asks for a beam, which has room for one more token."""
+    width: int = 1
+    """Of the beam that the checkpoint asks for."""
+
+    @classmethod
+    def read(cls, config: Config) -> Limits:
+        """From the sections ``decoding`` and ``transf_decoder`` of the whole configuration."""
+        positions = config.section("transf_decoder").section("config_dict").integer("max_sequence_length", default=512)
+        decoding = config.section("decoding", optional=True)
+        strategy = decoding.choice("strategy", "greedy", "greedy_batch", "beam", default="beam")
+        section = decoding.section("beam" if strategy == "beam" else "greedy", optional=True)
+        delta = section.integer("max_generation_delta", default=-1)
+        if strategy != "beam":
+            section.choice("temperature", None, default=None)
+            section.choice("n_samples", 1, default=1)
+            return cls(positions, delta, False)
+        return cls(positions, delta, True, section.integer("beam_size", default=1))
 
 
 class Canary:
@@ -89,13 +106,25 @@ class Canary:
         self.timed = timed
         self.stop, self.pad = self._token("<|endoftext|>"), self._token("<pad>")
 
+    @classmethod
+    def build(cls, tokenizer: Tokenizer, config: Config, spec: ModelSpec | None = None, timed: bool = True) -> Canary:
+        """From the whole configuration of a checkpoint, and what is known of a model with a name."""
+        return cls(
+            tokenizer,
+            Limits.read(config),
+            spec.languages if spec else None,
+            spec.translations if spec else None,
+            timed,
+        )
+
     def resolve(self, wishes: Mapping[str, Any]) -> tuple[Any, tuple[Notice, ...]]:
         """Options from wishes: the target is the language unless given, the task follows from the two.
 
         Raises:
             OptionError: a value that the model does not have, or wishes that contradict each other.
         """
-        values, notices = dict(wishes), []
+        typed: Any = build_options(self.Options, wishes, "the model")
+        values, notices = {name: getattr(typed, name) for name in wishes}, []
         if "language" not in values:
             values["language"] = "en" if "en" in self.languages else self.languages[0]
             if len(self.languages) > 1:
@@ -257,7 +286,8 @@ def timed_words(raw: str, clock: Clock) -> tuple[Word, ...]:
     for match in TIMED.finditer(raw.strip()):
         text = without_specials(match[2])
         if text:
-            found.append(Word(text, clock.seconds(int(match[1])), clock.seconds(int(match[3]))))
+            start, end = (clock.seconds(int(match[n])) for n in (1, 3))
+            found.append(Word(text, start, max(start, end)))
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from asrkit.arrays import Array, Encoded, Features
 from asrkit.config import Config
-from asrkit.nn import Conv2d, LayerNorm, Linear, NormedConv1d, length_mask
+from asrkit.nn import Conv2d, LayerNorm, Linear, NormedConv1d, Pointwise, length_mask
 from asrkit.ops import Ops
 from asrkit.weights import Weights
 
@@ -35,18 +35,33 @@ class FastConformerConfig:
     """Subsampling factor, a power of two."""
     channels: int
     """Channels of the subsampling convolutions."""
+    kernel: int
+    """Width of the depthwise convolutions, odd."""
+    biased: bool
+    """Whether the projections and convolutions of the blocks have biases."""
     scaled: bool
     """Whether subsampled features are multiplied by sqrt(D)."""
 
     @classmethod
-    def read(cls, config: Config) -> FastConformerConfig:
-        """From the ``encoder`` section; a variant that is not built here is a CheckpointError."""
+    def read(cls, config: Config, biased: bool = True) -> FastConformerConfig:
+        """From the ``encoder`` section; a variant that is not built here is a CheckpointError.
+
+        Args:
+            biased: what the tensors say: files without the key ``use_bias`` exist with biases and without.
+        """
         config.choice("subsampling", "dw_striding")
         config.choice("self_attention_model", "rel_pos", default="rel_pos")
         config.choice("conv_norm_type", "batch_norm", default="batch_norm")
         config.choice("att_context_style", "regular", default="regular")
         config.choice("causal_downsampling", False, default=False)
-        config.choice("conv_context_size", None, default=None)
+        kernel = config.integer("conv_kernel_size", default=31)
+        if kernel < 1 or kernel % 2 == 0:
+            raise config.error("conv_kernel_size", "an odd number")
+        config.choice("conv_context_size", None, [kernel // 2, kernel // 2], default=None)
+        config.choice("untie_biases", True, default=True)
+        config.choice("global_tokens", 0, default=0)
+        config.choice("use_bias", biased, default=biased)
+        config.choice("feat_out", -1, config.values.get("d_model"), default=-1)
         config.choice("att_context_size", None, [-1, -1], [[-1, -1]], default=None)
         config.choice("reduction", None, default=None)
         stride = config.integer("subsampling_factor", default=4)
@@ -62,6 +77,8 @@ class FastConformerConfig:
             inner=width * config.integer("ff_expansion_factor", default=4),
             stride=stride,
             channels=width if channels == -1 else channels,
+            kernel=kernel,
+            biased=biased,
             scaled=config.boolean("xscaling", default=True),
         )
 
@@ -70,12 +87,19 @@ class FastConformer:
     """Features to encoder states, (B, T, F) to (B, S, D) with S = ceil(T / stride).
 
     Args:
-        weights: the scope that holds ``pre_encode`` and ``layers``; biases are used where they exist.
-        config: sizes.
+        weights: the scope that holds ``pre_encode`` and ``layers``; the blocks have biases if the first one has.
+        config: the ``encoder`` section.
+
+    Raises:
+        CheckpointError: the section asks for a variant that is not built here.
     """
 
-    def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
+    def __init__(self, weights: Weights, config: Config) -> None:
+        self._build(weights, FastConformerConfig.read(config, "layers.0.feed_forward1.linear1.bias" in weights))
+
+    def _build(self, weights: Weights, config: FastConformerConfig) -> None:
         self.ops = weights.ops
+        self.bins = config.bins
         self.stride = config.stride
         self.width = config.width
         self._dtype = weights.dtype
@@ -114,12 +138,13 @@ class Subsampling:
         self.ops = weights.ops
         conv = weights / "conv"
         channels, stages = config.channels, config.stride.bit_length() - 1
-        self.first = Conv2d(conv / 0, stride=(2, 2), padding=1)
+        depthwise, pointwise = (channels, 1, 3, 3), (channels, channels, 1, 1)
+        self.first = Conv2d(conv / 0, depthwise, stride=(2, 2), padding=1)
         # The checkpoint numbers activations too: 0 conv, 1 ReLU, then depthwise, pointwise, ReLU for each stage.
         self.stages = [
             (
-                Conv2d(conv / (2 + 3 * n), stride=(2, 2), padding=1, groups=channels),
-                Conv2d(conv / (3 + 3 * n)),
+                Conv2d(conv / (2 + 3 * n), depthwise, stride=(2, 2), padding=1, groups=channels),
+                Conv2d(conv / (3 + 3 * n), pointwise),
             )
             for n in range(stages - 1)
         ]
@@ -155,13 +180,13 @@ class ConformerBlock:
     def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
         width = config.width
         self.norm_feed_forward1 = LayerNorm(weights / "norm_feed_forward1", width)
-        self.feed_forward1 = FeedForward(weights / "feed_forward1", width, config.inner)
+        self.feed_forward1 = FeedForward(weights / "feed_forward1", config)
         self.norm_self_att = LayerNorm(weights / "norm_self_att", width)
-        self.self_attn = RelativeAttention(weights / "self_attn", width, config.heads)
+        self.self_attn = RelativeAttention(weights / "self_attn", config)
         self.norm_conv = LayerNorm(weights / "norm_conv", width)
-        self.conv = ConvolutionModule(weights / "conv", width)
+        self.conv = ConvolutionModule(weights / "conv", config)
         self.norm_feed_forward2 = LayerNorm(weights / "norm_feed_forward2", width)
-        self.feed_forward2 = FeedForward(weights / "feed_forward2", width, config.inner)
+        self.feed_forward2 = FeedForward(weights / "feed_forward2", config)
         self.norm_out = LayerNorm(weights / "norm_out", width)
 
     def __call__(self, x: Array, positions: Array, valid: Array) -> Array:
@@ -176,10 +201,10 @@ class ConformerBlock:
 class FeedForward:
     """Two projections with a swish between them."""
 
-    def __init__(self, weights: Weights, width: int, inner: int) -> None:
+    def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
         self.ops = weights.ops
-        self.linear1 = Linear(weights / "linear1", width, inner)
-        self.linear2 = Linear(weights / "linear2", inner, width)
+        self.linear1 = Linear(weights / "linear1", config.width, config.inner, bias=config.biased)
+        self.linear2 = Linear(weights / "linear2", config.inner, config.width, bias=config.biased)
 
     def __call__(self, x: Array) -> Array:
         """(B, S, D) to the same."""
@@ -189,12 +214,13 @@ class FeedForward:
 class RelativeAttention:
     """Self-attention whose scores also depend on the offset between query and key (Transformer-XL)."""
 
-    def __init__(self, weights: Weights, width: int, heads: int) -> None:
+    def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
+        width, heads = config.width, config.heads
         self.ops = weights.ops
         self.width, self.heads, self.depth = width, heads, width // heads
-        self.qkv = Linear(weights, width, width, names=("linear_q", "linear_k", "linear_v"))
-        self.linear_pos = Linear(weights / "linear_pos", width, width)
-        self.linear_out = Linear(weights / "linear_out", width, width)
+        self.qkv = Linear(weights, width, width, names=("linear_q", "linear_k", "linear_v"), bias=config.biased)
+        self.linear_pos = Linear(weights / "linear_pos", width, width, bias=False)
+        self.linear_out = Linear(weights / "linear_out", width, width, bias=config.biased)
         self.pos_bias_u = weights.vector("pos_bias_u", shape=(heads, self.depth))
         self.pos_bias_v = weights.vector("pos_bias_v", shape=(heads, self.depth))
 
@@ -237,27 +263,17 @@ def shift(ops: Ops, scores: Array) -> Array:
 class ConvolutionModule:
     """Pointwise convolution with a gate, depthwise convolution with batch norm, swish, pointwise convolution."""
 
-    def __init__(self, weights: Weights, width: int) -> None:
+    def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
+        width, biased = config.width, config.biased
         self.ops = weights.ops
-        self.pointwise_conv1 = Pointwise(weights / "pointwise_conv1", width, 2 * width)
-        self.depthwise_conv = NormedConv1d(weights, "depthwise_conv", "batch_norm", width)
-        self.pointwise_conv2 = Pointwise(weights / "pointwise_conv2", width, width)
+        self.pointwise_conv1 = Pointwise(weights / "pointwise_conv1", width, 2 * width, bias=biased)
+        self.depthwise_conv = NormedConv1d(
+            weights, "depthwise_conv", "batch_norm", width, config.kernel // 2, bias=biased
+        )
+        self.pointwise_conv2 = Pointwise(weights / "pointwise_conv2", width, width, bias=biased)
 
     def __call__(self, x: Array, valid: Array) -> Array:
         """(B, S, D) to the same; invalid positions count as zero."""
         x = self.ops.glu(self.pointwise_conv1(x))
         x = self.ops.xp.where(valid[:, :, None], x, self.ops.xp.asarray(0.0, dtype=x.dtype))
         return self.pointwise_conv2(self.ops.silu(self.depthwise_conv(x)))
-
-
-class Pointwise:
-    """A convolution of width 1, which is a linear projection stored with a third axis: weight (O, I, 1)."""
-
-    def __init__(self, weights: Weights, inputs: int, outputs: int) -> None:
-        self.ops = weights.ops
-        self.weight = weights.matrix("weight", shape=(outputs, inputs, 1))
-        self.bias = weights.optional_vector("bias", shape=(outputs,))
-
-    def __call__(self, x: Array) -> Array:
-        """(B, S, I) to (B, S, O)."""
-        return self.ops.linear(x, self.weight, self.bias)

@@ -7,9 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from asrkit.arrays import Features
+from asrkit.config import Config
 from asrkit.interfaces import Frontend
+from asrkit.plugins import registry
+from asrkit.weights import Weights
 
-__all__ = ["Centred"]
+__all__ = ["Centred", "read_frontend"]
+
+
+def read_frontend(weights: Weights, config: Config, edges: str = "zeros") -> Centred:
+    """Log-mel features behind centring; arguments as for ``asrkit.frontends.mel.read_log_mel``."""
+    return Centred(registry().get("frontend", "log-mel").load()(weights, config, edges))
 
 
 class Centred:

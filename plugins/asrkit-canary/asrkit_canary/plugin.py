@@ -13,13 +13,12 @@ __all__: list[str] = []
 @hookimpl
 def register_parts(register: Any) -> None:
     """Parts that other plugins may take from the registry."""
-    register.frontend("centred", "asrkit_canary.frontend:Centred")
+    register.frontend("log-mel-centred", "asrkit_canary.frontend:read_frontend")
     register.encoder("fastconformer", "asrkit_canary.fastconformer:FastConformer")
-    register.decoder("transformer", "asrkit_canary.transformer:TransformerDecoder")
-    register.tokenizer("sentencepiece", "asrkit_canary.tokenizers:SentencePiece")
-    register.tokenizer("sentencepiece-aggregate", "asrkit_canary.tokenizers:Aggregate")
-    register.dialect("canary", "asrkit_canary.dialects:Canary")
-    register.dialect("canary2", "asrkit_canary.dialects:Canary2")
+    register.decoder("transformer", "asrkit_canary.transformer:read_decoder")
+    register.tokenizer("sentencepiece", "asrkit_canary.tokenizers:read_tokenizer")
+    register.dialect("canary", "asrkit_canary.dialects:Canary.build")
+    register.dialect("canary2", "asrkit_canary.dialects:Canary2.build")
 
 
 @hookimpl

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 
 import sentencepiece
 
+from asrkit.config import Config
 from asrkit.errors import CheckpointError, OptionError, listed
+from asrkit.interfaces import Checkpoint, Tokenizer
 
-__all__ = ["Aggregate", "SentencePiece"]
+__all__ = ["SPECIAL", "Aggregate", "SentencePiece", "read_tokenizer"]
 
 BOUNDARY = "\u2581"
-SPECIAL = re.compile(r"<\|.*\|>|<pad>")
+SPECIAL = re.compile(r"<\|[^|]*\|>|<pad>")
+"""What special tokens look like."""
 LANGUAGE = re.compile(r"<\|([a-z]{2})\|>")
 
 
@@ -110,3 +113,17 @@ class Aggregate:
         """The id of a special token; sub-tokenizers repeat each other's pieces, so they are not searched."""
         id_ = self._parts["spl_tokens"].token(piece)
         return None if id_ is None else self._offsets["spl_tokens"] + id_
+
+
+def read_tokenizer(config: Config, checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer: ``agg`` holds one SentencePiece model per language, ``bpe`` is a single one."""
+    if config.choice("type", "agg", "bpe") == "bpe":
+        return _sentencepiece(config, checkpoint)
+    parts = config.section("langs")
+    # The order of the mapping defines the ids.
+    return Aggregate({name: _sentencepiece(parts.section(name), checkpoint) for name in parts.values})
+
+
+def _sentencepiece(config: Config, checkpoint: Checkpoint) -> SentencePiece:
+    name = config.string("model_path")
+    return SentencePiece(checkpoint.file(name), f"{checkpoint.path}: {name}")

@@ -12,6 +12,7 @@ import attrs
 
 from asrkit.arrays import Array, Encoded, varying
 from asrkit.config import Config
+from asrkit.errors import CheckpointError
 from asrkit.nn import LayerNorm, Linear, length_mask
 from asrkit.weights import Weights
 
@@ -21,6 +22,7 @@ __all__ = [
     "TransformerConfig",
     "TransformerDecoder",
     "TransformerEncoder",
+    "read_decoder",
 ]
 
 
@@ -40,7 +42,7 @@ class TransformerConfig:
     def read(cls, config: Config) -> TransformerConfig:
         """From ``transf_decoder.config_dict`` or ``transf_encoder``; a variant not built here is a CheckpointError."""
         config.choice("hidden_act", "relu", default="relu")
-        config.choice("pre_ln", True, default=True)
+        config.choice("pre_ln", True, default=False)
         config.choice("pre_ln_final_layer_norm", True, default=True)
         config.choice("learn_positional_encodings", False, default=False)
         width = config.integer("hidden_size")
@@ -75,6 +77,34 @@ class Past(NamedTuple):
     """Per block (B, H, C, E)."""
     used: Array
     """(B,) int32, tokens seen so far; the same for all rows."""
+
+
+def read_decoder(weights: Weights, config: Config, width: int) -> TransformerDecoder:
+    """The decoder of a multitask model, with what stands between it and its encoder.
+
+    Args:
+        weights: all tensors of the model: head and projection lie beside ``transf_decoder``.
+        config: the whole configuration.
+        width: D, of the encoder's states.
+    """
+    sizes = TransformerConfig.read(config.section("transf_decoder").section("config_dict"))
+    config.section("head", optional=True).choice("num_layers", 1, default=1)
+    projection = None
+    if "encoder_decoder_proj" in weights:
+        projection = Linear(weights / "encoder_decoder_proj", width, sizes.width)
+    elif width != sizes.width:
+        raise CheckpointError(
+            f"{weights.source}: encoder width {width} and decoder width {sizes.width} differ, but there is no "
+            "'encoder_decoder_proj'"
+        )
+    encoder = None
+    between = config.section("transf_encoder", optional=True)
+    if between.integer("num_layers", default=0) > 0:
+        between.choice("mask_future", False, default=False)
+        encoder = TransformerEncoder(weights / "transf_encoder", TransformerConfig.read(between))
+    return TransformerDecoder(
+        weights / "transf_decoder", weights / "log_softmax" / "mlp" / "layer0", sizes, projection, encoder
+    )
 
 
 class TransformerDecoder:

@@ -12,6 +12,9 @@ from conftest import BACKENDS, VARIANTS, built, read_golden
 from asrkit.errors import CheckpointError, OptionError, WeightsError
 from asrkit.loading import load_model, open_checkpoint
 from asrkit.plugins import registry
+from asrkit.testing.archives import BFloat16, write_nemo
+from asrkit.testing.conformance_host import noise
+from asrkit.transcriber import Model
 from asrkit_canary.build import build
 from asrkit_canary.random_checkpoint import mel_filters, write_random_checkpoint
 from asrkit_canary.specs import SPECS
@@ -61,6 +64,18 @@ def path(tmp_path_factory):
         ("preprocessor.log", False, "has False at 'preprocessor.log', asrkit can run True"),
         ("transf_decoder.config_dict.hidden_act", "gelu", "has 'gelu' at 'transf_decoder.config_dict.hidden_act'"),
         ("tokenizer.type", "wpe", "has 'wpe' at 'tokenizer.type', asrkit can run 'agg' or 'bpe'"),
+        ("encoder.conv_kernel_size", 8, "has 8 at 'encoder.conv_kernel_size', asrkit can run an odd number"),
+        ("encoder.use_bias", False, "has False at 'encoder.use_bias', asrkit can run True"),
+        ("encoder.global_tokens", 2, "has 2 at 'encoder.global_tokens', asrkit can run 0"),
+        ("encoder.feat_in", 79, "has 79 at 'encoder.feat_in'"),
+        ("preprocessor.window_stride", 0, "has 0 at 'preprocessor.window_stride', asrkit can run a number above 0"),
+        ("preprocessor.window_size", float("nan"), "has nan at 'preprocessor.window_size', asrkit can run a finite"),
+        ("decoding.beam.beam_size", "4", "has '4' at 'decoding.beam.beam_size', asrkit can run a whole number"),
+        (
+            "decoding",
+            {"strategy": "greedy", "greedy": {"temperature": 0.5}},
+            "has 0.5 at 'decoding.greedy.temperature'",
+        ),
         ("prompt_format", "canary3", "has 'canary3' at 'prompt_format', asrkit can run 'canary' or 'canary2'"),
         ("tokenizer.langs.de", "x", "has 'x' at 'tokenizer.langs.de', asrkit can run a section"),
         ("decoding.strategy", "maes", "has 'maes' at 'decoding.strategy'"),
@@ -87,6 +102,83 @@ def test_missing_left_over_and_misshapen_tensors_are_one_error(path):
         "missing encoder.layers.1.norm_out.weight, expected (32); "
         "not used by the model: encoder.layers.2.norm_out.weight (32)"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "encoder.pre_encode.out.bias",
+        "encoder.pre_encode.conv.2.bias",
+        "encoder.layers.0.feed_forward1.linear1.bias",
+        "encoder.layers.1.self_attn.linear_out.bias",
+        "encoder.layers.1.self_attn.linear_k.bias",
+        "encoder.layers.0.conv.pointwise_conv2.bias",
+        "encoder_decoder_proj.bias",
+        "transf_decoder._decoder.layers.0.first_sub_layer.out_projection.bias",
+        "log_softmax.mlp.layer0.bias",
+    ],
+)
+def test_a_lost_bias_is_named(path, name):
+    with pytest.raises(WeightsError) as error:
+        build(Changed(path, tensors={name: None}), BACKENDS["numpy"], "fp32")
+    # Without the bias that the others are told by, the others are what is too much.
+    left = name == "encoder.layers.0.feed_forward1.linear1.bias"
+    assert ("not used by the model: encoder.layers.0" if left else f"missing {name}") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("encoder.pre_encode.conv.0.weight", np.zeros((32, 1, 3, 3), np.float32), "has shape (32, 1, 3, 3)"),
+        ("encoder.pre_encode.conv.0.bias", np.zeros(1, np.float32), "has shape (1), expected (16)"),
+        ("encoder.layers.0.conv.depthwise_conv.weight", np.zeros((32, 1, 8), np.float32), "has shape (32, 1, 8)"),
+        ("encoder.pre_encode.out.weight", np.zeros((32, 160), np.int64), "has dtype int64, expected floats"),
+        ("preprocessor.featurizer.fb", np.zeros((1, 64, 257), np.float32), "has shape (1, 64, 257)"),
+    ],
+)
+def test_a_misshapen_tensor_is_named(path, name, tensor, message):
+    with pytest.raises(WeightsError) as error:
+        build(Changed(path, tensors={name: tensor}), BACKENDS["numpy"], "fp32")
+    assert f"{name} {message}" in str(error.value)
+
+
+def test_a_beam_that_is_not_done_is_a_warning(path):
+    decoding = {"strategy": "beam", "beam": {"beam_size": 4, "max_generation_delta": 50}}
+    parts = build(Changed(path, {"decoding": decoding}), BACKENDS["numpy"], "fp32")
+    assert [notice.code for notice in parts.notices] == ["greedy-for-beam"]
+
+
+@pytest.mark.parametrize("stored", [np.float16, np.float64, "bf16"])
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "mlx-compiled"])
+def test_other_stored_types_run_on_every_backend(path, tmp_path, stored, backend):
+    """The values are rounded before they are stored, so that all types hold the same."""
+    real = open_checkpoint(registry(), path)
+    rounded = {
+        name: tensor if tensor.dtype.kind != "f" else as_bf16(tensor).values for name, tensor in real.tensors().items()
+    }
+    files = {name: real.file(name) for name in real.files()}
+
+    def tokens(name, convert):
+        tensors = {key: tensor if tensor.dtype.kind != "f" else convert(tensor) for key, tensor in rounded.items()}
+        where = write_nemo(tmp_path / name, dict(real.config), tensors, files)
+        parts = build(open_checkpoint(registry(), where), BACKENDS[backend], "fp32")
+        model = Model(name, parts, BACKENDS[backend], "fp32", registry())
+        return model.transcribe((noise(1.5, 16000), 16000), language="en").tokens
+
+    def convert(tensor):
+        return as_bf16(tensor) if stored == "bf16" else tensor.astype(stored)
+
+    expected = tokens("plain.nemo", lambda tensor: tensor)
+    assert len(expected) > 5
+    if stored is np.float16:
+        # Small values are rounded once more in half precision; what counts is that they are read.
+        assert tokens("stored.nemo", convert)
+    else:
+        assert tokens("stored.nemo", convert) == expected
+
+
+def as_bf16(tensor):
+    return BFloat16.rounded(np.ascontiguousarray(tensor, np.float32))
 
 
 def test_more_layers_in_the_configuration_than_tensors(path):
