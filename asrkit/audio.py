@@ -55,7 +55,8 @@ def load(source: AudioInput, rate: int) -> Audio:
         raise AudioError(f"{name}: rates from {LOWEST_RATE} to {HIGHEST_RATE} Hz can be resampled, found {original}")
     if samples.shape[0] == 0:
         raise AudioError(f"{name}: holds no samples")
-    mono = samples.mean(axis=1, dtype=np.float32) if samples.ndim == 2 else samples
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = samples.mean(axis=1, dtype=np.float32) if samples.ndim == 2 else samples
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: holds NaN or infinite samples; it is damaged")
     duration = len(mono) / original
@@ -126,7 +127,7 @@ def _samples(source: Sequence[Any], name: str) -> tuple[np.ndarray, int]:
         raise AudioError(f"{name}: samples have the shape (S,) or (S, channels): {error}") from error
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate <= 0:
         raise AudioError(f"{name}: the rate must be a whole number of Hz above 0, found {rate!r}")
-    if array.ndim not in (1, 2) or array.shape[-1] == 0 or (array.ndim == 2 and array.shape[1] > MOST_CHANNELS):
+    if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= MOST_CHANNELS):
         raise AudioError(
             f"{name}: samples have the shape (S,) or (S, channels) with 1 to {MOST_CHANNELS} channels, "
             f"found {array.shape}"
@@ -135,4 +136,5 @@ def _samples(source: Sequence[Any], name: str) -> tuple[np.ndarray, int]:
         array = array.astype(np.float32) / -float(np.iinfo(array.dtype).min)
     elif array.dtype.kind != "f":
         raise AudioError(f"{name}: samples are signed integers or floats, found {array.dtype}")
-    return array.astype(np.float32, copy=False), int(rate)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False), int(rate)

@@ -58,7 +58,7 @@ class Config:
     def number(self, key: str, default: Any = _REQUIRED, above: float = -math.inf) -> float:
         """A finite number greater than ``above``."""
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
             raise self.error(key, "a finite number")
         if value <= above:
             raise self.error(key, f"a number above {above:g}")

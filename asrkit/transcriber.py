@@ -198,6 +198,9 @@ class Model:
             requests = [self.parts.dialect.request(asked, self._frames(len(clip.samples))) for clip in clips]
         except AsrkitError as error:
             return Failure(audio.describe(source), error)
+        except MemoryError:
+            name = audio.describe(source)
+            return Failure(name, AudioError(f"{name}: there is not enough memory to read it; cut the recording"))
         return _Job(recording, clips, requests)
 
     def _load(self, source: Any, rate: int | None) -> Audio:
@@ -211,20 +214,23 @@ class Model:
 
     def _try(self, jobs: list[_Job], decode: Decode, asked: Any, timing: dict[str, float]) -> None:
         """Decode jobs together; if that fails, one by one, so that only those fail that must."""
+        problem: AsrkitError | None = None
         try:
             self._read(jobs, decode, asked, timing)
-        except (AsrkitError, MemoryError) as error:
-            if len(jobs) > 1:
-                for job in jobs:
-                    job.passages.clear()
-                    self._try([job], decode, asked, timing)
-                return
-            recording = jobs[0].recording
-            if isinstance(error, MemoryError):
-                error = AudioError(
-                    f"there is not enough memory to decode {recording.duration:.0f} s in one piece; cut the recording"
-                )
-            jobs[0].error = AudioError(f"{recording.name}: {error}")
+        except AsrkitError as error:
+            problem = error.with_traceback(None)
+        except MemoryError:
+            seconds = max(job.recording.duration for job in jobs)
+            problem = AudioError(
+                f"there is not enough memory to decode {seconds:.0f} s in one piece; cut the recording"
+            )
+        # Out here nothing holds on to the arrays of what failed, which matters most after a MemoryError.
+        if problem is not None and len(jobs) == 1:
+            jobs[0].error = AudioError(f"{jobs[0].recording.name}: {problem}")
+        elif problem is not None:
+            for job in jobs:
+                job.passages.clear()
+                self._try([job], decode, asked, timing)
 
     def _read(self, jobs: list[_Job], decode: Decode, asked: Any, timing: dict[str, float]) -> None:
         """Decode the clips of all jobs together and give each job its passages."""

@@ -112,6 +112,8 @@ class Weights:
         tensor = self._find(self._scope + name, shape)
         if tensor is None:
             raise WeightsError(f"{self.source}: {self._ledger.problems[-1]}")
+        if tensor.dtype.kind != "f":
+            raise WeightsError(f"{self.source}: {self._scope}{name} has dtype {tensor.dtype}, expected floats")
         return np.asarray(tensor, np.float32)
 
     def constant(self, role: str, values: np.ndarray) -> Array:

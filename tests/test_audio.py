@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +148,7 @@ def test_the_callers_samples_are_left_alone():
 
 
 GOOD = np.zeros(100, np.float32)
+SHAPES = "samples have the shape (S,) or (S, channels) with 1 to 64 channels"
 
 
 @pytest.mark.parametrize(
@@ -165,8 +169,14 @@ GOOD = np.zeros(100, np.float32)
         ((GOOD, 16000.0), "<samples>: the rate must be a whole number of Hz above 0, found 16000.0"),
         ((GOOD, True), "<samples>: the rate must be a whole number of Hz above 0, found True"),
         ((GOOD, None), "<samples>: the rate must be a whole number of Hz above 0, found None"),
-        ((np.zeros((1, 2, 3)), 16000), "<samples>: samples have the shape (S,) or (S, channels), found (1, 2, 3)"),
-        ((np.float32(1), 16000), "<samples>: samples have the shape (S,) or (S, channels), found ()"),
+        *(
+            ((np.zeros(shape), 16000), f"<samples>: {SHAPES}, found {shape}")
+            for shape in ((), (1, 2, 3), (5, 0), (2, 65), (2, 16000))
+        ),
+        *(
+            ((GOOD, rate), f"<samples>: rates from 100 to 10000000 Hz can be resampled, found {rate}")
+            for rate in (1, 99, 10_000_001, 10**12)
+        ),
         ((GOOD.astype(np.uint8), 16000), "<samples>: samples are signed integers or floats, found uint8"),
         ((GOOD.astype(complex), 16000), "<samples>: samples are signed integers or floats, found complex128"),
         ((GOOD > 0, 16000), "<samples>: samples are signed integers or floats, found bool"),
@@ -212,7 +222,7 @@ def test_a_text_file_object(tmp_path):
 
 
 def test_a_name_that_no_file_can_have():
-    with pytest.raises(AudioError, match=r"^a\x00b: "):
+    with pytest.raises(AudioError, match=r"^a\x00b: cannot be read: "):
         load("a\x00b", 16000)
 
 
@@ -230,3 +240,59 @@ def test_a_file_object_that_breaks():
 @pytest.mark.parametrize("source", [b"x", "a.wav", (GOOD, 16000), io.BytesIO()])
 def test_errors_and_results_share_their_names(source):
     assert describe(source) in ("<bytes>", "a.wav", "<samples>", "<file>")
+
+
+def test_ragged_samples():
+    with pytest.raises(AudioError, match=r"^<samples>: samples have the shape \(S,\) or \(S, channels\): "):
+        load(([[0.1, 0.2], [0.3]], 16000), 16000)
+
+
+@pytest.mark.parametrize("channels", [1, 64])
+def test_as_many_channels_as_there_may_be(channels):
+    assert load((np.full((10, channels), 0.5), 16000), 16000).samples.tolist() == [0.5] * 10
+
+
+@pytest.mark.parametrize("rate", [100, 10_000_000])
+def test_rates_at_the_limits(rate):
+    assert load((np.zeros(rate, np.float32), rate), 16000).duration == 1.0
+
+
+def test_a_file_with_a_rate_nobody_resamples(tmp_path):
+    (tmp_path / "x.wav").write_bytes(wave_bytes(GOOD, 50))
+    with pytest.raises(AudioError, match=r"x\.wav: rates from 100 to 10000000 Hz can be resampled, found 50$"):
+        load(tmp_path / "x.wav", 16000)
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    path = str(tmp_path / ("x" * 5000))
+    with pytest.raises(AudioError, match=f"^{re.escape(path)}: cannot be read: File name too long$"):
+        load(path, 16000)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    # Whoever runs the tests may be allowed everything, so the refusal is made up.
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(AudioError, match=r"x\.wav: cannot be read: Permission denied$"):
+        load(tmp_path / "x.wav", 16000)
+
+
+def test_a_file_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AudioError, match=r"x\.wav: cannot be read: Not a directory$"):
+        load(tmp_path / "file" / "x.wav", 16000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are UTF-8 elsewhere")
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_name_that_is_no_utf8(tmp_path, kind):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
+    Path(path).write_bytes(wave_bytes(sine(16000), 16000, subtype="FLOAT"))
+    audio = load(kind(path), 16000)
+    assert audio.name == f"{tmp_path}/caf\\udce9.wav"
+    assert len(audio.samples) == 16000
+    Path(path).unlink()
+    with pytest.raises(AudioError, match=r"caf\\udce9\.wav: there is no such file$"):
+        load(kind(path), 16000)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -281,6 +283,45 @@ def test_mlx_compiles_by_default_on_a_gpu_only(mlx):
 def test_mlx_says_that_its_cpu_is_slow(mlx):
     assert mlx.capabilities.ahead
     assert "numpy is much faster" in " ".join(mlx.capabilities.notes)
+
+
+THREAD = """
+import threading
+import numpy as np
+from asrkit.backends.mlx import MLXBackend
+
+backend = MLXBackend(device="cpu", compile=True)
+run = backend.compile(lambda x: backend.ops.softmax(x) + 1)
+found = []
+
+def work():
+    found.append(backend.to_host(run(backend.asarray(np.zeros((2, 4), np.float32)))))
+    backend.release()
+
+for _ in range(2):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+assert np.allclose(found, 1.25), found
+"""
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+@pytest.mark.usefixtures("mlx")
+def test_mlx_in_a_thread_leaves_the_process_whole(attempt):
+    done = subprocess.run([sys.executable, "-c", THREAD], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_mlx_ranks_below_numpy_without_a_gpu(mlx):
+    assert mlx.capabilities.rank == (-10 if mlx.capabilities.device == "cpu" else 20)
+    assert NumpyBackend().capabilities.rank == 0
+
+
+@every
+@pytest.mark.parametrize(("role", "laid_out"), [("matrix",) * 2, ("table", "matrix"), ("kernel",) * 2, ("vector",) * 2])
+def test_tables_are_laid_out_like_matrices(backend, role, laid_out):
+    assert backend.layout(role, "fp32") == laid_out
 
 
 # Probes

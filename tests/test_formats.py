@@ -7,12 +7,14 @@ import pytest
 
 from asrkit.formats import json as json_format
 from asrkit.formats import txt
-from asrkit.values import Notice, Segment, Transcript, Word
+from asrkit.values import Notice, Segment, Timing, Transcript, Word
 
 KEYS = [
     *("file", "model", "backend", "precision", "language", "target_language", "task", "duration"),
     *("text", "raw_text", "segments", "warnings", "timing"),
 ]
+
+TIMING = [("load", 0.5), ("audio", 0.0), ("features", 0.0), ("inference", 0.0), ("total", 1.0)]
 
 
 def transcript(text="Schöne Grüße, 世界 🎧", **changes):
@@ -30,7 +32,7 @@ def transcript(text="Schöne Grüße, 世界 🎧", **changes):
         "segments": (Segment(text, 0.0, 1.25, (Word("Schöne", 0.0, 0.5),)), Segment("x", 1.0, 1.2)),
         "tokens": (5, 6),
         "warnings": (Notice("language-assumed", 'assumed "en"'),),
-        "timing": {"load": 0.5, "total": 1.0},
+        "timing": Timing(load=0.5, total=1.0),
     }
     return Transcript(**given | changes)
 
@@ -55,7 +57,7 @@ def test_keys_and_values_in_order(tokens):
         {"start": 1.0, "end": 1.2, "text": "x"},
     ]
     assert found["warnings"] == [{"code": "language-assumed", "message": 'assumed "en"'}]
-    assert found["timing"] == {"load": 0.5, "total": 1.0}
+    assert list(found["timing"].items()) == TIMING
     assert found.get("tokens") == ([5, 6] if tokens else None)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from asrkit.arrays import Encoded
 from asrkit.backends.numpy import NumpyBackend
+from asrkit.errors import BackendError
 from asrkit.strategies.greedy import Greedy
 from asrkit.testing import StrictBackend
 from asrkit.values import Request
@@ -235,3 +236,17 @@ def test_all_positions_can_be_used(search):
     found, decoder = search(NumpyBackend(), [[1] * 20], [ask(8, prompt=(1, 2))], max_tokens=9)
     assert len(found[0].tokens) == 8
     assert len(decoder.steps) == 8
+
+
+@every
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_scores_that_are_no_numbers(family, backend, value):
+    class Broken(family.Speller):
+        def step(self, memory, cache, tokens):
+            scores, cache = super().step(memory, cache, tokens)
+            return scores * value, cache
+
+    decode = Greedy().bind(Broken(backend), backend)
+    message = f"^the model computed NaN or infinity on backend '{backend.name}': "
+    with np.errstate(invalid="ignore"), pytest.raises(BackendError, match=message):
+        decode(encoded(backend, [[3, 4], [5]]), [ask(), ask()])

@@ -8,8 +8,8 @@ import pytest
 
 from asrkit import load_model
 from asrkit.backends.numpy import NumpyBackend
-from asrkit.errors import BackendError, CheckpointError, OptionError, PluginError, UnknownNameError
-from asrkit.loading import looks_like_path, model_settings
+from asrkit.errors import BackendError, CheckpointError, OptionError, PluginError, UnknownNameError, UsageError
+from asrkit.loading import create_backend, looks_like_path, model_settings
 from asrkit.models import HubSource
 from asrkit.testing.archives import write_nemo
 
@@ -66,7 +66,7 @@ def test_by_name(family):
     model = load_model("speller", backend="numpy")
     result = model.transcribe((family.spell("hi"), family.RATE))
     assert (result.text, result.model, result.backend, result.precision) == ("hi", "speller", "numpy", "fp32")
-    assert result.timing["load"] >= 0
+    assert result.timing.load >= 0
 
 
 @pytest.mark.usefixtures("plugin")
@@ -204,7 +204,7 @@ def test_auto(plugin, device, expected):
 
         def __init__(self, device_=None, **_):
             super().__init__()
-            self.capabilities = attrs.evolve(self.capabilities, device=device)
+            self.capabilities = attrs.evolve(self.capabilities, device=device, rank=20 if device == "gpu" else -10)
 
     registry = plugin.registry
     registry._entries["backend"]["mlx"] = [
@@ -275,3 +275,82 @@ def test_a_folder_here_is_a_path(tmp_path, monkeypatch):
     (tmp_path / "speller").mkdir()
     monkeypatch.chdir(tmp_path)
     assert looks_like_path("speller")
+
+
+@pytest.mark.usefixtures("plugin")
+def test_no_name():
+    refused(UsageError, "no model was named; give a name from `asrkit models` or a path", "")
+
+
+def ranked(name, rank):
+    """The factory of a backend with a rank."""
+
+    def factory(device=None):
+        backend = NumpyBackend(device)
+        backend.name = name
+        backend.capabilities = attrs.evolve(backend.capabilities, rank=rank)
+        return backend
+
+    return factory
+
+
+def exploding(device=None):
+    raise RuntimeError("no driver")
+
+
+def ready():
+    """A probe that finds no problem."""
+
+
+@pytest.mark.parametrize(
+    ("ranks", "best"),
+    [({}, "numpy"), ({"low": -1}, "numpy"), ({"high": 1}, "high"), ({"high": 30, "higher": 40, "low": -5}, "higher")],
+)
+def test_auto_takes_the_highest_rank_that_runs(install, ranks, best):
+    def register_backends(register):
+        for name, rank in ranks.items():
+            register(name, ranked(name, rank), ready)
+        register("best", ranked("best", 1000), lambda: "not here")
+        register("exploding", exploding, ready)
+
+    registry = install(fake={"register_backends": register_backends}).registry
+    absent(registry, "mlx")
+    assert create_backend(registry, "auto").name == best
+
+
+def absent(registry, name):
+    """Makes a registered backend one that cannot run."""
+    registry._entries["backend"][name] = [
+        attrs.evolve(entry, probe=lambda: "absent") for entry in registry._entries["backend"][name]
+    ]
+
+
+def test_auto_where_nothing_runs(install):
+    registry = install(fake={"register_backends": lambda register: register("exploding", exploding, ready)}).registry
+    absent(registry, "mlx"), absent(registry, "numpy")
+    with pytest.raises(BackendError, match=r"^no backend can run here: ") as caught:
+        create_backend(registry, "auto")
+    for name, problem in (("exploding", "no driver"), ("mlx", "absent"), ("numpy", "absent")):
+        assert re.search(f"{name}'[^;]*: {problem}", str(caught.value))
+
+
+def test_auto_with_a_device_nobody_has(registry):
+    with pytest.raises(BackendError, match=r"^no backend can run here: .*has no device 'tpu'"):
+        create_backend(registry, "auto", "tpu")
+
+
+def test_backend_that_cannot_start(install):
+    registry = install(fake={"register_backends": lambda register: register("exploding", exploding, ready)}).registry
+    message = "backend 'exploding' of plugin 'fake' cannot start: RuntimeError: no driver"
+    with pytest.raises(BackendError, match=f"^{re.escape(message)}$"):
+        create_backend(registry, "exploding")
+
+
+def test_builder_that_stumbles(install, family, nemo):
+    def build(*_):
+        raise KeyError("n_layers")
+
+    path = nemo()
+    install(fake={"register_models": lambda register: register(family.spec(path=str(path), build=build))})
+    message = f"{path}: no model could be built from it: KeyError: 'n_layers'"
+    refused(CheckpointError, message, "speller", backend="numpy")

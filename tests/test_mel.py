@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from asrkit.config import Config
-from asrkit.errors import CheckpointError
+from asrkit.errors import AudioError, CheckpointError
 from asrkit.frontends.mel import LogMel, MelConfig
 from asrkit.testing import check_frontend
 from asrkit.testing.conformance_host import noise
@@ -77,6 +77,8 @@ CONFIGS = {
     "now": SMALL,
     "before 2.5": attrs.evolve(SMALL, edges="reflect"),
     "plain": attrs.evolve(SMALL, normalize=False, preemphasis=0.0),
+    "padded": attrs.evolve(SMALL, pad_to=16),
+    "padded before 2.5": attrs.evolve(SMALL, pad_to=8, edges="reflect"),
     "guard": attrs.evolve(SMALL, normalize=False, log_guard=1e-2),
     "full size": MelConfig(rate=16000),
 }
@@ -91,8 +93,10 @@ def test_features(config, samples):
     values, valid = expected(x, config)
     assert found.values.dtype == np.float32
     assert found.lengths.tolist() == [valid]
-    assert found.values.shape == (1, *values.shape)
-    np.testing.assert_allclose(found.values[0], values, atol=2e-4)
+    spare = -len(values) % config.pad_to if config.pad_to else 0
+    assert found.values.shape == (1, len(values) + spare, BINS)
+    np.testing.assert_allclose(found.values[0, : len(values)], values, atol=2e-4)
+    assert not found.values[0, len(values) :].any()
 
 
 @pytest.mark.parametrize("edges", ["zeros", "reflect"])
@@ -199,8 +203,9 @@ def test_published_configuration():
 
 
 def test_defaults_are_nemos():
-    assert MelConfig.read(Config({})) == MelConfig(window=320, fft=512)
-    assert MelConfig.read(Config({"window_size": 0.04}), "reflect") == MelConfig(window=640, fft=1024, edges="reflect")
+    assert MelConfig.read(Config({})) == MelConfig(window=320, fft=512, pad_to=16)
+    wide = MelConfig(window=640, fft=1024, pad_to=16, edges="reflect")
+    assert MelConfig.read(Config({"window_size": 0.04}), "reflect") == wide
 
 
 @pytest.mark.parametrize(
@@ -216,6 +221,14 @@ def test_defaults_are_nemos():
         ("log_zero_guard_value", "eps", "log_guard", float(np.finfo(np.float32).eps)),
         ("preemph", None, "preemphasis", 0.0),
         ("normalize", None, "normalize", False),
+        # Seconds that are no whole number of samples are cut off: 160.8 and 399.84.
+        ("window_stride", 0.01005, "hop", 160),
+        ("window_size", 0.02499, "window", 399),
+        ("n_window_size", 320, "window", 320),
+        ("n_window_stride", 80, "hop", 80),
+        ("n_window_stride", None, "hop", 160),
+        ("pad_to", 8, "pad_to", 8),
+        ("pad_to", None, "pad_to", 16),
     ],
 )
 def test_settings(key, value, field, read):
@@ -235,8 +248,43 @@ def test_settings(key, value, field, read):
         ("normalize", "all_features"),
         ("pad_value", -1.0),
         ("sample_rate", "16k"),
+        ("sample_rate", 0),
+        ("window_stride", 0),
+        ("window_stride", 0.00006),
+        ("window_stride", -0.01),
+        ("window_size", math.nan),
+        ("n_window_size", 0),
+        ("n_window_stride", 0),
+        ("n_fft", 256),
+        ("log_zero_guard_value", 0),
+        ("log_zero_guard_value", -1e-5),
+        ("log_zero_guard_value", math.inf),
+        ("preemph", math.nan),
+        ("pad_to", -1),
     ],
 )
 def test_settings_that_change_features_are_refused(key, value):
     with pytest.raises(CheckpointError, match=rf"^model: its configuration has .* at '{key}', asrkit can run"):
         MelConfig.read(Config(PREPROCESSOR | {key: value}, "model"))
+
+
+@pytest.mark.parametrize(("samples", "width"), [(0, 16), (149, 16), (150, 16), (159, 16), (160, 32), (320, 48)])
+def test_padded_widths(samples, width):
+    mel = frontend(attrs.evolve(SMALL, pad_to=16))
+    assert mel.frames(samples) == width
+    found = mel([clip(samples)])
+    assert found.values.shape == (1, width, BINS)
+    assert found.lengths.tolist() == [samples // 10]
+
+
+def test_the_stride_of_one_sample_is_enough():
+    assert MelConfig.read(Config({"window_stride": 1 / 16000})).hop == 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("level", [1e30, 3.4e38])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_samples_too_large_to_compute_with(config, level):
+    x = np.float32(level) * np.where(np.arange(100 * config.hop) % 2, 1, -1).astype(np.float32)
+    with pytest.raises(AudioError, match=r"^samples are too large to compute with; full scale is 1$"):
+        frontend(config)([clip(50), x])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from asrkit.backends.numpy import NumpyBackend
-from asrkit.nn import Conv1d, Conv2d, LayerNorm, Linear, NormedConv1d, length_mask
+from asrkit.errors import WeightsError
+from asrkit.nn import Conv1d, Conv2d, LayerNorm, Linear, NormedConv1d, Pointwise, length_mask
 from asrkit.ops import Ops
 from asrkit.weights import Weights
 
@@ -28,7 +29,7 @@ def close(found, expected):
 def test_linear(biased):
     tensors = {"weight": normal(3, 4)} | ({"bias": normal(3, seed=1)} if biased else {})
     w, x = weights(**tensors), normal(2, 5, 4, seed=2)
-    close(Linear(w, 4, 3)(x), x @ tensors["weight"].T + tensors.get("bias", 0))
+    close(Linear(w, 4, 3, bias=biased)(x), x @ tensors["weight"].T + tensors.get("bias", 0))
     w.check()
 
 
@@ -49,10 +50,12 @@ def test_convolutions(biased):
     kernel, x = normal(4, 1, 3), normal(2, 7, 4, seed=2)
     w = weights(weight=kernel, **bias)
     expected = OPS.conv1d(x, kernel, bias.get("bias"), stride=2, padding=(1, 0), groups=4)
-    close(Conv1d(w, stride=2, padding=(1, 0), groups=4)(x), expected)
+    close(Conv1d(w, (4, 1, 3), stride=2, padding=(1, 0), groups=4, bias=biased)(x), expected)
     image, square = normal(2, 5, 6, 3, seed=3), normal(4, 3, 3, 3)
     expected = OPS.conv2d(image, square, bias.get("bias"), stride=(2, 1), padding=((1, 1), (1, 1)))
-    close(Conv2d(weights(weight=square, **bias), stride=(2, 1), padding=1)(image), expected)
+    v = weights(weight=square, **bias)
+    close(Conv2d(v, (4, 3, 3, 3), stride=(2, 1), padding=1, bias=biased)(image), expected)
+    w.check(), v.check()
 
 
 @pytest.mark.parametrize("biased", [True, False])
@@ -66,7 +69,8 @@ def test_normed_convolution_is_both(biased, width):
     half = width // 2
     y = OPS.conv1d(x, kernel, bias.get("c__bias"), padding=(half, half), groups=4)
     expected = OPS.batch_norm(y, norm["running_mean"], norm["running_var"], norm["weight"], norm["bias"], 1e-3)
-    np.testing.assert_allclose(NormedConv1d(w, "c", "n", 4, eps=1e-3)(x), expected, rtol=1e-4, atol=1e-4)
+    found = NormedConv1d(w, "c", "n", 4, half, bias=biased, eps=1e-3)(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     w.check()
 
 
@@ -78,3 +82,67 @@ def test_layer_norm():
 def test_length_mask():
     found = length_mask(OPS, np.array([0, 2, 3], np.int32), 3)
     assert found.tolist() == [[False] * 3, [True, True, False], [True] * 3]
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_pointwise(biased):
+    tensors = {"weight": normal(3, 4, 1)} | ({"bias": normal(3, seed=1)} if biased else {})
+    w, x = weights(**tensors), normal(2, 5, 4, seed=2)
+    close(Pointwise(w, 4, 3, bias=biased)(x), x @ tensors["weight"][..., 0].T + tensors.get("bias", 0))
+    w.check()
+
+
+LAYERS = {
+    "linear": (lambda w, bias: Linear(w, 4, 3, bias=bias), (3, 4)),
+    "joined": (lambda w, bias: Linear(w, 4, 3, ("q", "k"), bias=bias), (3, 4)),
+    "pointwise": (lambda w, bias: Pointwise(w, 4, 3, bias=bias), (3, 4, 1)),
+    "conv1d": (lambda w, bias: Conv1d(w, (3, 1, 5), groups=3, bias=bias), (3, 1, 5)),
+    "conv2d": (lambda w, bias: Conv2d(w, (3, 2, 5, 5), bias=bias), (3, 2, 5, 5)),
+}
+layers = pytest.mark.parametrize(("make", "shape"), LAYERS.values(), ids=LAYERS)
+
+
+def scoped(make, **tensors):
+    """The tensors as they lie in a scope, or in the scopes of joined projections."""
+    names = ("q", "k") if make is LAYERS["joined"][0] else (None,)
+    return weights(**{f"{name}__{key}" if name else key: v for name in names for key, v in tensors.items()})
+
+
+@layers
+def test_a_bias_is_required(make, shape):
+    w = scoped(make, weight=normal(*shape))
+    make(w, True)
+    with pytest.raises(WeightsError, match=r"missing (q\.)?bias, expected \(3\)"):
+        w.check()
+
+
+@layers
+def test_a_bias_that_is_not_wanted_is_left_over(make, shape):
+    w = scoped(make, weight=normal(*shape), bias=normal(3))
+    make(w, False)
+    with pytest.raises(WeightsError, match=r"not used by the model: .*bias \(3\)"):
+        w.check()
+
+
+@layers
+@pytest.mark.parametrize("change", [lambda s: (s[0] + 1, *s[1:]), lambda s: (*s[:-1], s[-1] + 1), lambda s: (*s, 1)])
+def test_shapes_are_exact(make, shape, change):
+    w = scoped(make, weight=normal(*change(shape)), bias=normal(3))
+    make(w, True)
+    with pytest.raises(WeightsError, match=r"weight has shape .*, expected "):
+        w.check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"c__weight": normal(4, 1, 5)}, r"c\.weight has shape \(4, 1, 5\), expected \(4, 1, 3\)"),
+        ({"c__bias": None}, r"missing c\.bias, expected \(4\)"),
+        ({"n__running_var": normal(3)}, r"n\.running_var has shape \(3\), expected \(4\)"),
+    ],
+)
+def test_normed_convolution_that_does_not_fit(changes, message):
+    norm = {f"n__{name}": normal(4) for name in ("weight", "bias", "running_mean", "running_var")}
+    tensors = {"c__weight": normal(4, 1, 3), "c__bias": normal(4)} | norm | changes
+    with pytest.raises(WeightsError, match=message):
+        NormedConv1d(weights(**{name: v for name, v in tensors.items() if v is not None}), "c", "n", 4, 1)

@@ -140,7 +140,14 @@ NAMES = "edges, language, limit"
         ({"x": 1}, f"model 'speller' with strategy 'greedy' has no option 'x'; it has: {NAMES}"),
         ({"edges": "reflect"}, "option 'edges' is set when the model is loaded: load_model(..., edges=...)"),
         ({"language": "fr"}, "no language 'fr'; there is: de, en"),
-        ({"batch_size": 0}, "batch_size must be at least 1, found 0"),
+        *(
+            ({"batch_size": size}, f"batch_size must be a whole number from 1 on, found {size!r}")
+            for size in (0, -1, True, 2.0, "2", None)
+        ),
+        *(
+            ({name: 1}, f"model 'speller' with strategy 'greedy' has no option {name!r}; it has: {NAMES}")
+            for name in ("self", "sources")
+        ),
         (
             {"strategy": "shy"},
             "strategy 'shy' decodes with a CTCDecoder, which model 'speller' has not; its own strategy is 'greedy'",
@@ -152,9 +159,10 @@ def test_options_are_refused_before_anything_is_read(model, options, message):
     refused(lambda: model.outcomes(["never read"], **options), message)
 
 
-def test_unknown_strategy(model):
-    message = "there is no strategy 'gredy' (did you mean 'greedy'?); there is: greedy, shy"
-    refused(lambda: model.transcribe(b"", strategy="gredy"), message, UnknownNameError)
+@pytest.mark.parametrize(("name", "hint"), [("gredy", " (did you mean 'greedy'?)"), ("", "")])
+def test_unknown_strategy(model, name, hint):
+    message = f"there is no strategy {name!r}{hint}; there is: greedy, shy"
+    refused(lambda: model.transcribe(b"", strategy=name), message, UnknownNameError)
 
 
 def test_none_means_not_given(model, say):
@@ -177,12 +185,13 @@ def test_option_names(model):
 @pytest.mark.parametrize("text", ["", "ab"])
 def test_timing(model, say, text):
     result = model.transcribe(say(text or " "))
-    assert list(result.timing) == ["load", "audio", "features", "inference", "total"]
-    assert result.timing["load"] == 0.125
-    assert all(seconds >= 0 for seconds in result.timing.values())
-    assert result.timing["total"] >= result.timing["inference"]
-    with pytest.raises(TypeError):
-        result.timing["load"] = 1
+    timing = attrs.asdict(result.timing)
+    assert list(timing) == ["load", "audio", "features", "inference", "total"]
+    assert result.timing.load == 0.125
+    assert all(seconds >= 0 for seconds in timing.values())
+    assert result.timing.total >= result.timing.inference
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        result.timing.load = 1
 
 
 def test_results_are_equal_whatever_they_took(model, say):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import weakref
 
 import attrs
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 
 from asrkit.arrays import Encoded
 from asrkit.backends.numpy import NumpyBackend
+from asrkit.errors import AsrkitError, AudioError, BackendError
 from asrkit.registry import Entry
 from asrkit.strategies.greedy import Greedy
 from asrkit.testing import StrictBackend
+from asrkit.values import Failure
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
@@ -137,3 +141,100 @@ def test_a_strategy_is_bound_once_for_each_set_of_options(make, say, registry):
     for options in ({}, {"width": 2}, {"width": 4}, {"width": "2"}):
         model.transcribe(say("a"), **options)
     assert bound == [4, 2]
+
+
+class Picky:
+    """An encoder that fails at batches above a size and at recordings with a z."""
+
+    stride = 1
+
+    def __init__(self, error, most=100):
+        self.error, self.most, self.seen = error, most, []
+
+    def __call__(self, features):
+        rows = len(features.values)
+        self.seen.append(rows)
+        if rows > self.most or (np.round(features.values) == 26).any():
+            raise self.error
+        return Encoded(features.values, features.lengths)
+
+
+MEMORY = "there is not enough memory to decode {} s in one piece; cut the recording"
+ERRORS = pytest.mark.parametrize(
+    ("error", "message"),
+    [(MemoryError(), MEMORY), (BackendError("out of luck"), "out of luck"), (AudioError("too odd"), "too odd")],
+)
+
+
+@ERRORS
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_what_fails_alone_fails_alone(make, say, error, message, batch_size):
+    texts = ["ab", "z" * 12, "c", "de", "f", "zz"]
+    found = list(make(encoder=Picky(error)).outcomes([say(text) for text in texts], batch_size=batch_size))
+    assert [getattr(outcome, "text", None) for outcome in found] == ["ab", None, "c", "de", "f", None]
+    for outcome, seconds in ((found[1], 1), (found[5], 0)):
+        assert isinstance(outcome, Failure)
+        assert isinstance(outcome.error, AsrkitError)
+        assert str(outcome.error) == f"<samples>: {message.format(seconds)}"
+        assert outcome.file == "<samples>"
+
+
+@ERRORS
+def test_a_batch_that_is_too_large_is_decoded_one_by_one(make, say, error, message):
+    encoder = Picky(error, most=1)
+    found = make(encoder=encoder).transcribe([say("ab"), say("c"), say("de")], batch_size=3)
+    assert [t.text for t in found] == ["ab", "c", "de"]
+    assert [t.tokens for t in found] == [(1, 2), (3,), (4, 5)]
+    assert encoder.seen == [3, 1, 1, 1]
+
+
+def test_a_failure_while_features_are_made_is_one_recordings(make, say, family):
+    class Energies(family.Energies):
+        def __call__(self, waveforms):
+            if any(waveform.max() > 0.255 for waveform in waveforms):
+                raise AudioError("samples are too large")
+            return super().__call__(waveforms)
+
+    found = list(make(frontend=Energies()).outcomes([say("a"), say("z"), say("b")], batch_size=3))
+    assert [getattr(outcome, "text", None) for outcome in found] == ["a", None, "b"]
+    with pytest.raises(AudioError, match=f"^{re.escape('<samples>: samples are too large')}$"):
+        raise found[1].error
+
+
+@pytest.mark.parametrize("error", [MemoryError, BackendError, ZeroDivisionError])
+def test_the_backend_is_released_after_a_failure_too(make, say, error):
+    class Releasing(NumpyBackend):
+        count = 0
+
+        def release(self):
+            self.count += 1
+
+    model = make(Releasing(), encoder=Picky(error()))
+    outcomes = model.outcomes([say("z"), say("a")])
+    if error is ZeroDivisionError:
+        with pytest.raises(error):
+            next(outcomes)
+    else:
+        assert isinstance(next(outcomes), Failure)
+    assert model.backend.count == 1
+
+
+def test_a_failed_batch_is_no_longer_in_memory_when_its_recordings_are_tried(make, say):
+    made, alive = [], []
+
+    class Arrays:
+        """Stands for those of a batch."""
+
+    class Encoder:
+        stride = 1
+
+        def __call__(self, features):
+            alive.append(sum(reference() is not None for reference in made))
+            arrays = Arrays()
+            made.append(weakref.ref(arrays))
+            if len(features.values) > 1:
+                raise MemoryError
+            return Encoded(features.values, features.lengths)
+
+    make(encoder=Encoder()).transcribe([say("a"), say("b")], batch_size=2)
+    assert alive == [0, 0, 0]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import attrs
 import pytest
 
 from asrkit import values
 from asrkit.errors import listed, suggestion
 from asrkit.segmenters.whole import Whole
-from asrkit.values import Clock, Hypothesis, Notice, Passage, Segment
+from asrkit.values import Clock, Hypothesis, Notice, Passage, Segment, Timing, Transcript, Word
 
 
 @pytest.mark.parametrize(("frame", "seconds"), [(0, 0.5), (10, 1.5), (15, 2.0), (99, 2.0), (-5, 0.0), (-9, 0.0)])
@@ -21,7 +24,7 @@ def test_score_is_the_sum():
 @pytest.mark.parametrize("name", values.__all__)
 def test_values_are_frozen(name):
     cls = getattr(values, name)
-    made = cls(*(None if field.name != "timing" else {} for field in attrs.fields(cls)))
+    made = cls(*[None] * len(attrs.fields(cls)))
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(made, attrs.fields(cls)[0].name, 1)
 
@@ -55,3 +58,18 @@ def test_listed(names, shown):
 @pytest.mark.parametrize(("name", "hint"), [("gredy", " (did you mean 'greedy'?)"), ("zzz", "")])
 def test_suggestion(name, hint):
     assert suggestion(name, ["greedy", "beam"]) == hint
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_transcript_can_be_sent_elsewhere(copied):
+    words = (Word("ab", 0.0, 0.5),)
+    made = Transcript(
+        *("a.wav", "m", "numpy", "fp32", "en", None, None, 0.5, "ab", " ab"),
+        segments=(Segment("ab", 0.0, 0.5, words),),
+        tokens=(1, 2),
+        warnings=(Notice("a", "b", once=True),),
+        timing=Timing(load=0.5, total=1.0),
+    )
+    found = copied(made)
+    assert found == made
+    assert found.timing == Timing(load=0.5, total=1.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -132,17 +133,19 @@ def test_ignored_tensors_and_scopes():
     w.check()
 
 
-def test_optional_vector():
+def test_joined_vectors():
     w = weights({"q.bias": tensor(3), "k.bias": tensor(3)})
-    assert w.optional_vector("bias") is None
-    assert w.optional_vector("q.bias", "k.bias", shape=(3,)).shape == (6,)
+    assert w.vector("q.bias", "k.bias", shape=(3,)).shape == (6,)
     w.check()
 
 
-def test_optional_vector_is_whole_or_missing():
-    w = weights({"q.bias": tensor(3)})
-    assert w.optional_vector("q.bias", "k.bias") is None
-    refused(w, FIT + "missing k.bias")
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint8, bool])
+@pytest.mark.parametrize("role", ["matrix", "table", "kernel", "vector"])
+def test_weights_are_floats(role, dtype):
+    w = weights({"s.a": np.zeros((2, 3), dtype), "s.b": tensor(4)})
+    assert getattr(w / "s", role)("a") is None
+    assert (w / "s").vector("b") is not None
+    refused(w, FIT + f"s.a has dtype {np.dtype(dtype)}, expected floats")
 
 
 def test_float32_weights_stay_in_the_file():
@@ -162,7 +165,7 @@ def test_tied_tensors_are_laid_out_once():
     w.check()
 
 
-@pytest.mark.parametrize("view", [lambda t: t.T, lambda t: t[:2], lambda t: t[::2], lambda t: t.view(np.int32)])
+@pytest.mark.parametrize("view", [lambda t: t.T, lambda t: t[:2], lambda t: t[::2], lambda t: t.view(np.float16)])
 def test_other_views_of_one_storage_are_not_tied(view):
     shared, backend = tensor(4, 4), Counting()
     w = weights({"a": shared, "b": view(shared)}, backend)
@@ -178,10 +181,51 @@ def test_one_tensor_in_two_roles_is_laid_out_for_each():
 
 
 def test_a_quantised_table_is_no_matrix():
-    shared, backend = tensor(5, 3), Counting()
-    w = weights({"embedding": shared, "head": shared}, backend, "int8")
-    w.table("embedding"), w.matrix("head")
-    assert backend.laid_out == [("table", "int8", 1), ("matrix", "int8", 1)]
+    class Quantising(Counting):
+        def layout(self, role, precision):
+            return role if precision == "int8" else super().layout(role, precision)
+
+    shared = tensor(5, 3)
+    for precision, roles in (("int8", ["table", "matrix"]), ("fp32", ["matrix"])):
+        backend = Quantising()
+        w = weights({"embedding": shared, "head": shared}, backend, precision)
+        table, head = w.table("embedding"), w.matrix("head")
+        assert backend.laid_out == [(role, precision, 1) for role in roles]
+        assert (table is head) is (len(roles) == 1)
+
+
+class Fresh(Mapping):
+    """Makes an array at every access, so that addresses are free again when nobody holds it."""
+
+    def __init__(self, tensors):
+        self.tensors = tensors
+
+    def __getitem__(self, name):
+        return self.tensors[name].copy()
+
+    def __iter__(self):
+        return iter(self.tensors)
+
+    def __len__(self):
+        return len(self.tensors)
+
+
+class Copying(Counting):
+    """Lays out a copy, as a backend with memory of its own does."""
+
+    def weight(self, role, precision, *tensors):
+        return super().weight(role, precision, *(tensor.copy() for tensor in tensors))
+
+
+@pytest.mark.parametrize("role", ["matrix", "table", "kernel", "vector"])
+def test_addresses_that_are_used_again_tie_nothing(role):
+    tensors = {f"t{n}": tensor(64, 64, seed=n) for n in range(20)}
+    w = weights(Fresh(tensors), Copying())
+    handles = {name: getattr(w, role)(name) for name in tensors}
+    assert len({id(handle) for handle in handles.values()}) == len(tensors)
+    for name, handle in handles.items():
+        assert np.array_equal(handle, tensors[name])
+    w.check()
 
 
 def test_joined_matrices():

@@ -101,7 +101,7 @@ def command(
                 with _replacing(path) as file:
                     write([transcript], file)
             except OSError as error:
-                report.failure(f"{path}: cannot be written: {error.strerror}")
+                report.failure(f"{path}: cannot be written: {error.strerror or error}")
     if report.failed:
         sys.exit(1)
 

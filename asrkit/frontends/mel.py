@@ -142,7 +142,8 @@ class LogMel:
         config, half = self.config, self.config.fft // 2
         valid = len(x) // config.hop + (config.edges == "reflect")
         if config.preemphasis:
-            x = np.concatenate([x[:1], x[1:] - np.float32(config.preemphasis) * x[:-1]])
+            with np.errstate(over="ignore"):
+                x = np.concatenate([x[:1], x[1:] - np.float32(config.preemphasis) * x[:-1]])
         # Too short to be mirrored: as many zeros serve, there is nothing to hear.
         mirrored = config.edges == "reflect" and len(x) > half
         x = np.pad(x, half, mode="reflect") if mirrored else np.pad(x, half)

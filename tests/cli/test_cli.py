@@ -157,6 +157,7 @@ def test_wrong_usage_that_click_finds(call, args, message):
         (["-o", "beam"], "-o takes NAME=VALUE, found 'beam'"),
         (["-o", "backend=mlx"], "'backend' is not set with -o but with --backend"),
         (["-o", "output-dir=x"], "'output_dir' is not set with -o but with --output-dir"),
+        (["-o", "rate=1"], "'rate' is for arrays of samples in Python; files bring their own"),
         (["-o", "=3"], "-o takes NAME=VALUE, found '=3'"),
         (["-o", "a-b=1", "-o", "a_b=2"], "option 'a_b' is given twice"),
         (["-l", "de", "-o", "language=en"], "option 'language' is given twice: as a flag and with -o"),

@@ -57,7 +57,7 @@ def test_nothing_is_left_half_written(call, install, family, model, recording, t
     )
     folder = tmp_path / "texts"
     result = run(call, recording("one"), "-l", "en", "--output-dir", folder, "--format", "broken")
-    assert result == (1, "", "asrkit: error: system: No space left on device\n")
+    assert result == (1, "", f"asrkit: error: {folder / 'one.txt'}: cannot be written: No space left on device\n")
     assert list(folder.iterdir()) == []
 
 
@@ -107,3 +107,13 @@ def test_by_path_and_in_batches(call, model, recording):
     files = [recording(text) for text in ("one", "two", "three")]
     result = call("run", "-m", model, "--backend", "numpy", "--batch-size", "2", "-l", "en", *files)
     assert result == (0, "one\ntwo\nthree\n", "")
+
+
+def test_a_file_that_cannot_be_written_does_not_stop_the_others(call, model, recording, tmp_path):
+    folder = tmp_path / "texts"
+    (folder / "two.txt").mkdir(parents=True)
+    result = run(call, *map(recording, ("one", "two", "three")), "-l", "en", "--output-dir", folder)
+    assert result == (1, "", f"asrkit: error: {folder / 'two.txt'}: cannot be written: Is a directory\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["one.txt", "three.txt", "two.txt"]
+    assert (folder / "one.txt").read_text() == "one\n"
+    assert (folder / "three.txt").read_text() == "three\n"
