@@ -1,0 +1,179 @@
+"""The backend: a function is traced into a graph once, and its session runs from then on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper
+
+from asrkit.arrays import map_tree, named_sizes
+from asrkit.backends.numpy import NumpyBackend, narrow, widen
+from asrkit.errors import BackendError, SeamError
+from asrkit.interfaces import Capabilities
+from asrkit.ops import Ops
+from asrkit_onnxruntime.array import OrtArray, plain
+from asrkit_onnxruntime.graph import IR_VERSION, OPSET, Graph, current
+from asrkit_onnxruntime.namespace import Namespace
+from asrkit_onnxruntime.ops import OrtOps
+from asrkit_onnxruntime.sizes import symbol
+
+__all__ = ["OrtBackend"]
+
+Fn = TypeVar("Fn", bound=Callable[..., Any])
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OrtBackend:
+    """Runs graph code as ONNX graphs.
+
+    Args:
+        device: ``cpu``, ``cuda``, or the name of any other execution provider of the installed onnxruntime.
+        threads: inside an operator; by default one per core.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, device: str | None = None, threads: int | None = None) -> None:
+        self._provider = PROVIDERS.get(device or "cpu", device or "")
+        available = onnxruntime.get_available_providers()
+        if self._provider not in available:
+            known = {provider: name for name, provider in PROVIDERS.items()}
+            names = ", ".join(known.get(provider, provider) for provider in available)
+            raise BackendError(f"backend 'onnxruntime' has no device {device!r} here; it has: {names}")
+        self._threads = threads
+        self.xp = Namespace()
+        self.ops: Ops = OrtOps(self.xp, NumpyBackend().ops)  # type: ignore[arg-type]
+        versions = (("onnxruntime", onnxruntime.__version__), ("onnx", onnx.__version__))
+        self.capabilities = Capabilities(device or "cpu", ("fp32",), rank=10, versions=versions)
+
+    def asarray(self, values: np.ndarray) -> OrtArray:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return OrtArray(narrow(np.asarray(values)))
+
+    def to_host(self, tree: Any) -> Any:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return map_tree(lambda array: widen(array.value), tree)
+
+    def weight(self, role: str, precision: str, *tensors: np.ndarray) -> OrtArray:
+        """See :class:`asrkit.interfaces.Backend`; a single float32 tensor stays a view of the checkpoint file."""
+        arrays = [np.require(tensor, np.float32, "A") for tensor in tensors]
+        return OrtArray(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+
+    def layout(self, role: str, precision: str) -> str:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return "matrix" if role == "table" else role
+
+    def dtype(self, precision: str) -> Any:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return np.float32
+
+    def compile(self, fn: Fn) -> Fn:
+        """See :class:`asrkit.interfaces.Backend`."""
+        return _Compiled(fn, self)  # type: ignore[return-value]  # same signature, seen from outside
+
+    def bucket(self, axis: str, size: int) -> int:
+        """See :class:`asrkit.interfaces.Backend`: sizes are symbolic, and caches start empty and grow."""
+        return 0 if axis == "past" else size
+
+    def dispatch(self, tree: Any) -> None:
+        """See :class:`asrkit.interfaces.Backend`: results are there already."""
+
+    def release(self) -> None:
+        """See :class:`asrkit.interfaces.Backend`: sessions are kept."""
+
+    def session(self, graph: Graph, outputs: list[str]) -> onnxruntime.InferenceSession:
+        """A session for a finished graph."""
+        made = helper.make_graph(
+            graph.nodes,
+            "asrkit",
+            graph.inputs,
+            [onnx.ValueInfoProto(name=name) for name in outputs],
+            graph.initializers,
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+        model = helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.external.values()]
+        options.add_external_initializers(list(graph.external), values)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[self._provider])
+        session._asrkit_kept = (values, graph.external)  # the session does not hold on to what it was lent
+        return session
+
+
+class _Compiled:
+    """A function and the sessions it was traced into, one per kind of arguments."""
+
+    def __init__(self, fn: Callable[..., Any], backend: OrtBackend) -> None:
+        self._fn = fn
+        self._backend = backend
+        self._traces: dict[Any, tuple[onnxruntime.InferenceSession, list[str], list[str], Any]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, *args: Any) -> Any:
+        leaves = list(named_sizes(args))
+        kind = (_structure(args), tuple(_kind(leaf, names) for _, leaf, names in leaves))
+        if kind not in self._traces:
+            with self._lock:
+                self._traces[kind] = self._trace(args)
+        session, inputs, outputs, rebuild = self._traces[kind]
+        feed = {name: leaf.value for name, (_, leaf, _) in zip(inputs, leaves, strict=True) if name}
+        return rebuild(session.run(outputs, feed))
+
+    def _trace(self, args: Any) -> Any:
+        graph = Graph()
+        names: list[str] = []
+        axes = {id(leaf): names for _, leaf, names in named_sizes(args)}
+
+        def enter(leaf: OrtArray) -> OrtArray:
+            declared = axes[id(leaf)] or (None,) * len(leaf.shape)
+            shape = [size if name is None else symbol(name) for name, size in zip(declared, leaf.shape, strict=True)]
+            names.append(graph.input(leaf.dtype, shape))
+            return OrtArray(None, graph, names[-1], leaf.dtype, shape)
+
+        current.graph, before = graph, current.graph
+        try:
+            result = self._fn(*map_tree(enter, args))
+        finally:
+            current.graph = before
+        # One value may stand in several places of the result, but is one output.
+        outputs: dict[str, int] = {}
+        places = map_tree(lambda leaf: outputs.setdefault(_output(graph, leaf), len(outputs)), result)
+        session = self._backend.session(graph, list(outputs))
+        used = {value.name for value in session.get_inputs()}
+
+        def rebuild(values: list[np.ndarray]) -> Any:
+            return map_tree(lambda place: OrtArray(values[place]), places)
+
+        return session, [name if name in used else "" for name in names], list(outputs), rebuild
+
+
+def _output(graph: Graph, leaf: OrtArray) -> str:
+    """A name that a graph can give out: inputs and constants pass through a node first."""
+    name = plain(graph, leaf)
+    given = {value.name for value in graph.inputs} | {tensor.name for tensor in graph.initializers}
+    return graph.emit("Identity", [name]) if name in given else name
+
+
+def _kind(leaf: OrtArray, names: Any) -> Any:
+    if not isinstance(leaf, OrtArray) or leaf.value is None:
+        raise SeamError(f"compiled code takes this backend's arrays, found {type(leaf).__name__}")
+    names = names or (None,) * len(leaf.shape)
+    return leaf.dtype.str, tuple(name or size for name, size in zip(names, leaf.shape, strict=True))
+
+
+def _structure(tree: Any) -> Any:
+    """What kind of tree it is, without its arrays."""
+    if isinstance(tree, dict):
+        return tuple((key, _structure(value)) for key, value in tree.items())
+    if isinstance(tree, tuple | list):
+        return (type(tree), *(_structure(item) for item in tree))
+    return tree is None

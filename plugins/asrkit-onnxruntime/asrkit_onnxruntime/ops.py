@@ -1,0 +1,165 @@
+"""The ops as ONNX operators; on host arrays the NumPy backend's compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from asrkit.arrays import MASKED, Array
+from asrkit.backends.numpy import NumpyOps
+from asrkit.ops import Ops, check_groups
+from asrkit_onnxruntime.array import OrtArray, broadcast, graph_of, plain
+from asrkit_onnxruntime.graph import Graph
+
+__all__ = ["OrtOps"]
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+class OrtOps(Ops):
+    """Ops that trace.
+
+    Args:
+        xp: the namespace of this backend.
+        host: computes on arrays outside a graph.
+    """
+
+    def __init__(self, xp: Any, host: NumpyOps) -> None:
+        super().__init__(xp)
+        self._host = host
+
+    def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        """See :meth:`Ops.linear`: the matrix is used as it lies in the checkpoint, transposed by the operator."""
+        graph = graph_of(x)
+        if graph is None:
+            return self._on_host("linear", x, weight, bias)
+        names = [plain(graph, x), plain(graph, weight)]
+        name = graph.emit("FusedMatMul", names, domain="com.microsoft", transB=1)
+        if bias is not None:
+            name = graph.emit("Add", [name, plain(graph, bias)])
+        return _like(graph, name, x, (*x.shape[:-1], weight.shape[0]))
+
+    def embed(self, ids: Array, table: Array) -> Array:
+        """See :meth:`Ops.embed`."""
+        graph = graph_of(ids)
+        if graph is None:
+            return self._on_host("embed", ids, table)
+        name = graph.emit("Gather", [plain(graph, table), plain(graph, ids)], axis=0)
+        return _like(graph, name, table, (*ids.shape, table.shape[1]))
+
+    def conv2d(
+        self,
+        x: Array,
+        kernel: Array,
+        bias: Array | None = None,
+        *,
+        stride: tuple[int, int] = (1, 1),
+        padding: Padding = ((0, 0), (0, 0)),
+        groups: int = 1,
+    ) -> Array:
+        """See :meth:`Ops.conv2d`: channels first inside the operator; ONNX Runtime cancels turns back and forth."""
+        graph = graph_of(x)
+        if graph is None:
+            return self._on_host("conv2d", x, kernel, bias, stride=stride, padding=padding, groups=groups)
+        check_groups(groups, kernel.shape)
+        if kernel.shape[2:] == (1, 1) and groups == 1 and stride == (1, 1) and not any(map(any, padding)):
+            return self.linear(x, self.xp.reshape(kernel, kernel.shape[:2]), bias)
+        turned = self.xp.permute_dims(x, (0, 3, 1, 2))
+        inputs = [plain(graph, turned), plain(graph, kernel)]
+        if bias is not None:
+            inputs.append(plain(graph, bias))
+        (top, bottom), (left, right) = padding
+        name = graph.emit(
+            "Conv",
+            inputs,
+            strides=list(stride),
+            pads=[top, left, bottom, right],
+            group=groups,
+            kernel_shape=list(kernel.shape[2:]),
+        )
+        height = (x.shape[1] + (top + bottom - kernel.shape[2])) // stride[0] + 1
+        width = (x.shape[2] + (left + right - kernel.shape[3])) // stride[1] + 1
+        y = _like(graph, name, x, (x.shape[0], kernel.shape[0], height, width))
+        return self.xp.permute_dims(y, (0, 2, 3, 1))
+
+    def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
+        """See :meth:`Ops.layer_norm`."""
+        graph = graph_of(x)
+        if graph is None:
+            return self._on_host("layer_norm", x, weight, bias, eps)
+        inputs = [plain(graph, value) for value in (x, weight, bias)]
+        return _like(graph, graph.emit("LayerNormalization", inputs, axis=-1, epsilon=eps), x)
+
+    def softmax(self, x: Array) -> Array:
+        """See :meth:`Ops.softmax`."""
+        return self._unary("softmax", x, lambda graph, name: graph.emit("Softmax", [name], axis=-1))
+
+    def log_softmax(self, x: Array) -> Array:
+        """See :meth:`Ops.log_softmax`."""
+        return self._unary("log_softmax", x, lambda graph, name: graph.emit("LogSoftmax", [name], axis=-1))
+
+    def sigmoid(self, x: Array) -> Array:
+        """See :meth:`Ops.sigmoid`."""
+        return self._unary("sigmoid", x, lambda graph, name: graph.emit("Sigmoid", [name]))
+
+    def gelu(self, x: Array) -> Array:
+        """See :meth:`Ops.gelu`."""
+        return self._unary("gelu", x, lambda graph, name: graph.emit("Gelu", [name], approximate="tanh"))
+
+    def attention(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        *,
+        scale: float,
+        mask: Array | None = None,
+        bias: Array | None = None,
+    ) -> Array:
+        """See :meth:`Ops.attention`."""
+        graph = graph_of(q, k, v)
+        if graph is None:
+            return self._on_host("attention", q, k, v, scale=scale, mask=mask, bias=bias)
+        names = [plain(graph, q), plain(graph, k)]
+        shape = (*broadcast(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2])
+        scores = graph.emit("FusedMatMul", names, domain="com.microsoft", transB=1, alpha=float(scale))
+        if bias is not None:
+            scores = graph.emit("Add", [scores, plain(graph, bias)])
+        if mask is not None:
+            masked = graph.constant(np.array(MASKED, np.float32))
+            scores = graph.emit("Where", [plain(graph, mask), scores, masked])
+        return self.softmax(_like(graph, scores, q, shape)) @ v
+
+    def extend(self, store: Array, new: Array, used: Array) -> tuple[Array, Array]:
+        """See :meth:`Ops.extend`: the store holds exactly what is used, and grows."""
+        longer = self.xp.concat([store, new], axis=2)
+        return longer, longer
+
+    def top_k(self, x: Array, count: int) -> tuple[Array, Array]:
+        """See :meth:`Ops.top_k`."""
+        graph = graph_of(x)
+        if graph is None:
+            return super().top_k(x, count)
+        names = graph.emit("TopK", [x.name, graph.constant(np.array([count], np.int64))], outputs=2)
+        shape = (*x.shape[:-1], count)
+        indices = OrtArray(None, graph, names[1], np.int64, shape)
+        return _like(graph, names[0], x, shape), self.xp.astype(indices, np.int32)
+
+    def _unary(self, op: str, x: Array, emit: Callable[[Graph, str], str]) -> Array:
+        graph = graph_of(x)
+        return self._on_host(op, x) if graph is None else _like(graph, emit(graph, x.name), x)
+
+    def _on_host(self, op: str, *arrays: Any, **options: Any) -> Array:
+        arrays = tuple(_value(array) for array in arrays)
+        options = {name: _value(value) for name, value in options.items()}
+        return OrtArray(np.asarray(getattr(self._host, op)(*arrays, **options)))
+
+
+def _value(value: Any) -> Any:
+    return value.value if isinstance(value, OrtArray) else value
+
+
+def _like(graph: Graph, name: str, x: OrtArray, shape: Any = None) -> OrtArray:
+    return OrtArray(None, graph, name, x.dtype, x.shape if shape is None else shape)
