@@ -110,7 +110,7 @@ def test_output_dir_gets_one_file_a_recording(asrkit, folder):
 
 
 LANGUAGES = "de, en, es, fr"
-INSTALLED = registry().names("backend")
+INSTALLED = ", ".join(registry().names("backend"))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ INSTALLED = registry().names("backend")
             "one.wav and ./one.wav would both be written to one.txt; use two folders",
         ),
         (2, ["--precision", "bf16", "--backend", "numpy"], "backend 'numpy' has no precision 'bf16'; it has: fp32"),
-        (2, ["--backend", "numpi"], f"there is no backend 'numpi' (did you mean 'numpy'?); there is: {', '.join(INSTALLED)}"),
+        (2, ["--backend", "numpi"], f"there is no backend 'numpi' (did you mean 'numpy'?); there is: {INSTALLED}"),
         (2, ["--strategy", "greedyy"], "there is no strategy 'greedyy' (did you mean 'greedy'?); there is: greedy"),
         (2, ["--format", "xml"], "there is no format 'xml'; there is: json, jsonl, txt"),
     ],
