@@ -86,11 +86,12 @@ def _read(source: Any, name: str) -> tuple[np.ndarray, int]:
         return _decode(_content(source, name), name)
     if not isinstance(source, str | os.PathLike):
         kind = type(source).__name__
-        raise AudioError(f"audio must be a path, bytes, a file object or (samples, rate), not {kind}")
+        raise AudioError(f"audio must be a path, bytes, a file object, (samples, rate), or a list of these, not {kind}")
     try:
         # Opened here and not by libsndfile, which knows neither all names nor why a file cannot be read.
         with open(source, "rb") as file:
-            return _decode(file, name)
+            # A pipe cannot be read back and forth.
+            return _decode(file if file.seekable() else _content(file, name), name)
     except FileNotFoundError:
         raise AudioError(f"{name}: there is no such file") from None
     except IsADirectoryError:
@@ -125,6 +126,12 @@ def _samples(source: Sequence[Any], name: str) -> tuple[np.ndarray, int]:
         array, rate = np.asarray(source[0]), source[1]
     except ValueError as error:
         raise AudioError(f"{name}: samples have the shape (S,) or (S, channels): {error}") from error
+    if isinstance(rate, np.ndarray | list | tuple | str):
+        raise AudioError(
+            f"{name}: samples come as (array, rate), found ({type(source[0]).__name__}, {type(rate).__name__})"
+        )
+    if isinstance(rate, float | np.floating) and float(rate).is_integer():
+        rate = int(rate)
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate <= 0:
         raise AudioError(f"{name}: the rate must be a whole number of Hz above 0, found {rate!r}")
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= MOST_CHANNELS):

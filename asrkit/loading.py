@@ -139,12 +139,18 @@ def backend_problem(entry: Any) -> str | None:
 def open_checkpoint(registry: Registry, path: str | os.PathLike[str]) -> Checkpoint:
     """Open a model file or folder with the first registered format that recognises it."""
     if not Path(path).exists():
+        for entry in registry.entries("model"):
+            source = entry.factory.source
+            if isinstance(source, HubSource) and os.fspath(path) in (source.repo, source.file):
+                raise _not_downloaded(entry.factory, source)
         raise CheckpointError(f"{os.fspath(path)}: there is no such file or folder")
     for entry in registry.entries("checkpoint"):
         reader = entry.load()
         if reader.recognises(path):
             opened: Checkpoint = reader.open(path)
             return opened
+    if Path(path).is_dir():
+        raise CheckpointError(f"{os.fspath(path)}: is no checkpoint folder: it needs config.json and model.safetensors")
     formats = listed(registry.names("checkpoint"))
     raise CheckpointError(f"{os.fspath(path)}: is no checkpoint of a known format; known are: {formats}")
 
@@ -160,11 +166,15 @@ def find_model(registry: Registry, name: str) -> tuple[ModelSpec | None, str]:
     except UnknownNameError as error:
         raise UnknownNameError(f"{error}; or give the path of a .nemo file") from None
     if isinstance(spec.source, HubSource):
-        raise CheckpointError(
-            f"model {name!r} is published as {spec.source.file} in the hub repository {spec.source.repo}; this "
-            f"version of asrkit does not download: fetch that file and give its path"
-        )
+        raise _not_downloaded(spec, spec.source)
     return spec, spec.source.path
+
+
+def _not_downloaded(spec: ModelSpec, source: HubSource) -> CheckpointError:
+    return CheckpointError(
+        f"model {spec.name!r} is published as {source.file} in the hub repository {source.repo}; this "
+        f"version of asrkit does not download: fetch that file and give its path"
+    )
 
 
 def looks_like_path(name: str) -> bool:

@@ -68,7 +68,18 @@ def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
                 continue
         if kind is float and type(value) is int:
             return float(value)
+        if kind is str and isinstance(value, str) and not _is_text(value):
+            raise OptionError(f"{owner}: option {name!r} takes a text, and {value!r} is not valid Unicode")
         if isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
             return value
     wanted = " or ".join(KINDS.get(kind, str(kind)) for kind in kinds)
     raise OptionError(f"{owner}: option {name!r} takes {wanted}, not {value!r}")
+
+
+def _is_text(value: str) -> bool:
+    """Whether a string can be written out; a surrogate is a byte of an argument that was no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -46,6 +46,8 @@ class Plugins:
     def __init__(self, points: list[EntryPoint] | None = None, allowed: set[str] | None = None) -> None:
         self.registry = Registry()
         self.found: list[Plugin] = []
+        self.commands: dict[str, list[str]] = {}
+        """Names of the commands that each plugin added, once they were asked to."""
         self._manager = pluggy.PluginManager("asrkit")
         self._manager.add_hookspecs(hookspecs)
         self._modules: dict[str, Any] = {}
@@ -62,7 +64,9 @@ class Plugins:
     def register_commands(self, cli: Any) -> None:
         """Let every plugin add its commands."""
         for name in list(self._modules):
+            before = set(cli.commands)
             self._call(name, "register_commands", {"cli": cli})
+            self.commands[name] = sorted(set(cli.commands) - before)
 
     def _add(self, name: str, load: Any, distribution: tuple[str, str]) -> None:
         if name in self._modules:

@@ -83,6 +83,8 @@ class Registry:
             UnknownNameError: nobody registered it.
             PluginError: several plugins did.
         """
+        if not isinstance(name, str):
+            raise UnknownNameError(f"a {kind} is named by a string, found {type(name).__name__}")
         plugin, _, short = name.rpartition(":")
         found = self._entries[kind].get(short, [])
         if plugin:

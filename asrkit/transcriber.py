@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from asrkit import audio
 from asrkit.arrays import Encoded, Features
 from asrkit.audio import Audio, AudioInput
 from asrkit.batching import chunks, to_device
-from asrkit.errors import AsrkitError, AudioError, OptionError, listed, suggestion
+from asrkit.errors import AsrkitError, AudioError, OptionError, PluginError, UsageError, listed, suggestion
 from asrkit.interfaces import Backend, Decode, Segmenter
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names
@@ -114,6 +115,8 @@ class Model:
         Raises:
             OptionError: before the first recording is read.
         """
+        if isinstance(sources, str | bytes | bytearray | os.PathLike | tuple | np.ndarray) or hasattr(sources, "read"):
+            raise UsageError("outcomes takes several recordings: put a single one into a list")
         if type(batch_size) is not int or batch_size < 1:
             raise OptionError(f"batch_size must be a whole number from 1 on, found {batch_size!r}")
         strategy = self.parts.strategy if strategy is None else strategy
@@ -134,6 +137,9 @@ class Model:
         own = option_names(self.parts.dialect.Options)
         searching = option_names(self._registry.get("strategy", strategy).load())
         given = {name: value for name, value in options.items() if value is not None}
+        clash = sorted(set(own) & set(searching))
+        if clash:
+            raise PluginError(f"strategy {strategy!r} and model {self.name!r} both have an option {clash[0]!r}")
         for name in given:
             if name in own or name in searching:
                 continue
@@ -152,6 +158,8 @@ class Model:
     def _decode(self, name: str, options: dict[str, Any]) -> Decode:
         factory = self._registry.get("strategy", name).load()
         strategy = build_options(factory, options, f"strategy {name!r}")
+        if not hasattr(strategy, "decodes"):
+            raise PluginError(f"strategy {name!r} does not say what it decodes: it needs a class attribute 'decodes'")
         if not isinstance(self.parts.decoder, strategy.decodes):
             raise OptionError(
                 f"strategy {name!r} decodes with a {strategy.decodes.__name__}, which model {self.name!r} has not; "
@@ -195,7 +203,10 @@ class Model:
         try:
             recording = self._load(source, rate)
             clips = list(segmenter.split(recording.samples, recording.rate))
-            requests = [self.parts.dialect.request(asked, self._frames(len(clip.samples))) for clip in clips]
+            try:
+                requests = [self.parts.dialect.request(asked, self._frames(len(clip.samples))) for clip in clips]
+            except AsrkitError as error:
+                raise AudioError(f"{recording.name}: {error}") from error
         except AsrkitError as error:
             return Failure(audio.describe(source), error)
         except MemoryError:
@@ -243,9 +254,12 @@ class Model:
         with _Timer(timing, "inference"):
             requests = [request for job in jobs for request in job.requests]
             try:
-                hypotheses = iter(decode(self.encode(features), requests))
+                found = decode(self.encode(features), requests)
             finally:
                 self.backend.release()
+        if len(found) != len(requests) or not all(found):
+            raise PluginError(f"the strategy gave {len(found)} results for {len(requests)} clips, or an empty one")
+        hypotheses = iter(found)
         step = parts.frontend.hop * parts.encoder.stride
         for job in jobs:
             for clip in job.clips:

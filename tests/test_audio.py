@@ -4,6 +4,7 @@ import io
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +167,8 @@ SHAPES = "samples have the shape (S,) or (S, channels) with 1 to 64 channels"
         ((GOOD, 16000, 2), "<samples>: samples come as (array, rate), found a tuple of 3"),
         ((GOOD, 0), "<samples>: the rate must be a whole number of Hz above 0, found 0"),
         ((GOOD, -8000), "<samples>: the rate must be a whole number of Hz above 0, found -8000"),
-        ((GOOD, 16000.0), "<samples>: the rate must be a whole number of Hz above 0, found 16000.0"),
+        ((GOOD, 16000.5), "<samples>: the rate must be a whole number of Hz above 0, found 16000.5"),
+        ((16000, GOOD), "<samples>: samples come as (array, rate), found (int, ndarray)"),
         ((GOOD, True), "<samples>: the rate must be a whole number of Hz above 0, found True"),
         ((GOOD, None), "<samples>: the rate must be a whole number of Hz above 0, found None"),
         *(
@@ -181,8 +183,8 @@ SHAPES = "samples have the shape (S,) or (S, channels) with 1 to 64 channels"
         ((GOOD.astype(complex), 16000), "<samples>: samples are signed integers or floats, found complex128"),
         ((GOOD > 0, 16000), "<samples>: samples are signed integers or floats, found bool"),
         ((np.array(["a"]), 16000), "<samples>: samples are signed integers or floats, found <U1"),
-        (3, "audio must be a path, bytes, a file object or (samples, rate), not int"),
-        (None, "audio must be a path, bytes, a file object or (samples, rate), not NoneType"),
+        (3, "audio must be a path, bytes, a file object, (samples, rate), or a list of these, not int"),
+        (None, "audio must be a path, bytes, a file object, (samples, rate), or a list of these, not NoneType"),
     ],
 )
 def test_errors(source, message):
@@ -296,3 +298,17 @@ def test_a_name_that_is_no_utf8(tmp_path, kind):
     Path(path).unlink()
     with pytest.raises(AudioError, match=r"caf\\udce9\.wav: there is no such file$"):
         load(kind(path), 16000)
+
+
+def test_a_pipe_is_read(tmp_path):
+    pipe, data = tmp_path / "pipe.wav", wave_bytes(sine(16000), 16000, subtype="FLOAT")
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    audio = load(pipe, 16000)
+    writer.join()
+    np.testing.assert_allclose(audio.samples, sine(16000), atol=1e-7)
+
+
+def test_a_rate_may_be_a_whole_float():
+    assert load((GOOD, 16000.0), 16000).rate == 16000

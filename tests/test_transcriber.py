@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrkit.errors import AudioError, OptionError, UnknownNameError
+from asrkit.errors import AudioError, OptionError, UnknownNameError, UsageError
 from asrkit.interfaces import CTCDecoder
 from asrkit.registry import Entry
 from asrkit.values import Clip, Failure, Notice, Passage
@@ -245,3 +245,9 @@ def test_a_mistake_in_a_part_is_not_hidden(make, say):
 
     with pytest.raises(ZeroDivisionError):
         make(encoder=Broken()).transcribe(say("a"))
+
+
+@pytest.mark.parametrize("single", ["a.wav", b"x", io.BytesIO(b"x"), (np.zeros(3), 16000), np.zeros(3)])
+def test_outcomes_of_a_single_recording_are_refused(model, single):
+    with pytest.raises(UsageError, match="put a single one into a list"):
+        model.outcomes(single)

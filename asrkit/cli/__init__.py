@@ -34,6 +34,16 @@ class _Commands(click.Group):
         self._ask_plugins()
         return super().get_command(ctx, name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            # It may be the command of a plugin that is broken.
+            broken = "".join(f"; {problem}" for problem in load_plugins().registry.broken.values())
+            raise click.UsageError(error.format_message() + broken, ctx) from None
+
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         if (name or cmd.name) in COMMANDS:
             raise ValueError(f"command {name or cmd.name!r} is one of asrkit's own")
@@ -86,5 +96,5 @@ def main(args: list[str] | None = None) -> Any:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        say(f"error: {error.filename or 'system'}: {error.strerror or error}")
+        say(f"error: {error.filename or 'output'}: {error.strerror or error}")
         sys.exit(1)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asrkit.cli import say
-from asrkit.models import ModelSpec
+from asrkit.models import HubSource, ModelSpec
 from asrkit.plugins import registry, restricted
 
 __all__ = ["command"]
@@ -23,6 +23,10 @@ def command(ctx: click.Context) -> None:
     entries = registry().entries("model")
     if not entries:
         say(f"no installed plugin knows a model by name{restricted()}")
+    if any(isinstance(entry.factory.source, HubSource) for entry in entries):
+        say(
+            "models of the hub are not downloaded yet: fetch the file that `asrkit models show` names and give its path"
+        )
     for entry in entries:
         spec: ModelSpec = entry.factory
         shown = ", ".join(spec.languages) if len(spec.languages) < 6 else f"{len(spec.languages)} languages"

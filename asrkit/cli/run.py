@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -78,7 +80,9 @@ def command(
     if twice:
         raise UsageError(f"option {twice[0]!r} is given twice: as a flag and with -o")
     if output_dir is not None:
-        _check_names(audio, entry.suffix)
+        _check_names(audio, output_dir, entry.suffix)
+    elif sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed", "stdout")
 
     from asrkit.loading import load_model, model_settings
 
@@ -159,11 +163,14 @@ def _pairs(options: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _check_names(audio: tuple[str, ...], suffix: str) -> None:
-    """Two recordings that would be written to one file are refused before anything is decoded."""
+def _check_names(audio: tuple[str, ...], folder: Path, suffix: str) -> None:
+    """Refuse, before anything is done, to write two recordings to one file or one over a recording."""
     owners: dict[str, str] = {}
+    recordings = {os.path.realpath(path) for path in audio}
     for path in audio:
         name = Path(path).stem + suffix
+        if os.path.realpath(folder / name) in recordings:
+            raise UsageError(f"{folder / name} would be written over a recording; use another --output-dir")
         if name in owners:
             raise UsageError(f"{owners[name]} and {path} would both be written to {name}; use two folders")
         owners[name] = path

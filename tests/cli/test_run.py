@@ -65,7 +65,7 @@ def test_convert(call, model, recording, tmp_path):
     folder = tmp_path / "folder"
     assert call("convert", model, folder) == (0, "", f"asrkit: wrote {folder}\n")
     assert call("run", "-m", folder, "--backend", "numpy", "-l", "en", recording("one")) == (0, "one\n", "")
-    refused = f"asrkit: error: {folder} is there already; --overwrite replaces it\n"
+    refused = f"asrkit: error: {folder} holds a checkpoint already; --overwrite replaces it and everything in it\n"
     assert call("convert", model, folder) == (2, "", refused)
     assert call("convert", model, folder, "--overwrite")[0] == 0
 

@@ -189,7 +189,8 @@ class Canary:
         notices = []
         if len(known) < len(tokens):
             count = len(tokens) - len(known)
-            notices.append(Notice("unknown-tokens", f"{count} ids without a token in the vocabulary were left out"))
+            what = "id without a token" if count == 1 else "ids without tokens"
+            notices.append(Notice("unknown-tokens", f"{count} {what} in the vocabulary left out"))
         if not hypothesis.finished:
             text = f"the text may be cut off: the limit of {len(hypothesis.tokens)} tokens was reached"
             notices.append(Notice("token-limit", text))
@@ -202,6 +203,8 @@ class Canary:
             if len("".join(timed.split())) < len("".join(text.split())):
                 notices.append(Notice("untimed-text", f"text without a pair of timestamps was left out of: {text}"))
             text = timed
+        elif text and getattr(options, "timestamp", False):
+            notices.append(Notice("no-times", "timestamps were asked for, the model gave none"))
         segments = sentences(words)
         if not segments and text:
             segments = (Segment(text, clock.seconds(0), clock.duration),)

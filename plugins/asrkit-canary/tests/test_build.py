@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import BACKENDS, VARIANTS, built, read_golden
 
-from asrkit.errors import CheckpointError, OptionError, WeightsError
+from asrkit.errors import AudioError, CheckpointError, OptionError, WeightsError
 from asrkit.loading import load_model, open_checkpoint
 from asrkit.plugins import registry
 from asrkit.testing.archives import BFloat16, write_nemo
@@ -258,5 +258,5 @@ def test_filters_equal_those_of_a_nemo_checkpoint():
 def test_a_context_that_leaves_no_room_is_named(path):
     model = load_model(path, backend="numpy")
     context = "the " * 400
-    with pytest.raises(OptionError, match=r"a prompt of \d+ tokens leaves no room for text"):
+    with pytest.raises(AudioError, match=r"<samples>: a prompt of \d+ tokens leaves no room for text"):
         model.transcribe((np.zeros(16000), 16000), language="en", context=context)

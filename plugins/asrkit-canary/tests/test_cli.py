@@ -203,6 +203,38 @@ def test_a_long_recording_is_warned_about(asrkit, folder):
     assert "warning: long.wav: 41 s were decoded in one piece, more than the 40 s the model was trained on" in err
 
 
+def test_a_recording_is_never_overwritten(asrkit, folder):
+    content = (folder / "one.wav").read_bytes()
+    (folder / "take.txt").write_bytes(content)
+    code, out, err = asrkit("run", "-m", "model.nemo", "-l", "en", "--output-dir", ".", "take.txt")
+    assert (code, out) == (2, "")
+    assert err == "asrkit: error: take.txt would be written over a recording; use another --output-dir\n"
+    assert (folder / "take.txt").read_bytes() == content
+
+
+def test_times_that_were_not_given_are_a_warning(asrkit):
+    _, out, _ = asrkit("run", "-m", "model.nemo", "-l", "en", "-o", "timestamp=yes", "--format", "json", "one.wav")
+    result = json.loads(out)[0]
+    codes = {warning["code"] for warning in result["warnings"]}
+    timed = any("words" in segment for segment in result["segments"])
+    assert timed or not result["text"] or "no-times" in codes
+
+
+@pytest.mark.parametrize("context", ["context=\udcff", "context=a\ud800"])
+def test_a_context_that_is_no_text(asrkit, context):
+    code, _, err = asrkit("run", "-m", "model.nemo", "-l", "en", "-o", context, "one.wav")
+    assert code == 2
+    assert "is not valid Unicode" in err
+    assert err.count("\n") == 1
+
+
+def test_a_hub_name_as_a_path_says_what_to_do(asrkit):
+    for name in ("nvidia/canary-1b-v2", "canary-1b-v2.nemo"):
+        code, _, err = asrkit("run", "-m", name, "one.wav")
+        assert code == 1
+        assert "does not download: fetch that file and give its path" in err
+
+
 def test_translation_follows_from_the_languages(asrkit):
     args = ("run", "-m", "model.nemo", "-l", "en", "--target-language", "de", "--format", "json", "one.wav")
     result = json.loads(asrkit(*args)[1])[0]
