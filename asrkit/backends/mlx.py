@@ -201,7 +201,7 @@ class MLXBackend:
 
     def dispatch(self, tree: Any) -> None:
         """See :class:`asrkit.interfaces.Backend`."""
-        mx.async_eval(list(leaves(tree)))  # type: ignore[no-untyped-call]
+        mx.async_eval(list(leaves(tree)))  # type: ignore[no-untyped-call]  # MLX has no types here
 
     def release(self) -> None:
         """See :class:`asrkit.interfaces.Backend`."""

@@ -85,7 +85,7 @@ class StrictSize:
     __float__ = _refuse("a size as a Python float")
     __eq__ = __ne__ = _refuse("a comparison of sizes")
     __lt__ = __le__ = __gt__ = __ge__ = _refuse("a comparison of sizes")
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # Python's own way to say "not hashable"
 
 
 class StrictArray:
@@ -136,7 +136,7 @@ class StrictArray:
     __float__ = _refuse("a value as a Python float")
     __iter__ = __len__ = _refuse("iteration over an array")
     __array__ = _refuse("an array as a NumPy array")
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # Python's own way to say "not hashable"
 
 
 def _operator(name: str) -> Callable[..., Any]:

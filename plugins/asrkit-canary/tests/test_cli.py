@@ -212,14 +212,6 @@ def test_a_recording_is_never_overwritten(asrkit, folder):
     assert (folder / "take.txt").read_bytes() == content
 
 
-def test_times_that_were_not_given_are_a_warning(asrkit):
-    _, out, _ = asrkit("run", "-m", "model.nemo", "-l", "en", "-o", "timestamp=yes", "--format", "json", "one.wav")
-    result = json.loads(out)[0]
-    codes = {warning["code"] for warning in result["warnings"]}
-    timed = any("words" in segment for segment in result["segments"])
-    assert timed or not result["text"] or "no-times" in codes
-
-
 @pytest.mark.parametrize("context", ["context=\udcff", "context=a\ud800"])
 def test_a_context_that_is_no_text(asrkit, context):
     code, _, err = asrkit("run", "-m", "model.nemo", "-l", "en", "-o", context, "one.wav")

@@ -9,6 +9,7 @@ from conftest import BACKENDS, VARIANTS, Golden, built, model_of, read_golden, s
 
 from asrkit.arrays import Encoded, Features
 from asrkit.batching import to_device
+from asrkit.errors import OptionError
 from asrkit.strategies.greedy import Greedy
 from asrkit.values import Clock, Hypothesis, Request
 
@@ -267,6 +268,28 @@ def check_timed(dialect, record):
     assert [(s.text, s.start, s.end) for s in sentences(words)] == [
         (s["segment"], pytest.approx(s["start"]), pytest.approx(last_end(s, expected))) for s in segments
     ]
+
+
+def test_text_without_times_is_kept_and_told(golden):
+    """The text stays whole if times were asked for and none came; what lies outside of pairs is told."""
+    dialect = built(golden.name, "numpy").dialect
+    timed = type(dialect)(dialect.tokenizer, dialect.limits)
+    if not hasattr(timed.Options(), "timestamp"):
+        with pytest.raises(OptionError, match="has no option 'timestamp'"):
+            timed.resolve({"timestamp": True})
+        return
+    options, _ = timed.resolve({"language": "en", "timestamp": True})
+    text = dialect.tokenizer.encode("the dog", "en")
+
+    def read(*tokens):
+        return timed.read(Hypothesis(tokens, (0.0,) * len(tokens), True), Clock(0.08), options)
+
+    passage = read(*text)
+    assert (passage.text, [notice.code for notice in passage.notices]) == ("the dog", ["no-times"])
+    marks = [dialect.tokenizer.token(f"<|{n}|>") for n in (1, 4)]
+    passage = read(marks[0], *text, marks[1], *text)
+    assert (passage.text, [notice.code for notice in passage.notices]) == ("the dog", ["untimed-text"])
+    assert [notice.code for notice in read(marks[0], *text, marks[1]).notices] == []
 
 
 def last_end(segment, words):

@@ -69,10 +69,17 @@ def test_dialect(golden):
     check_dialect(parts.dialect, parts.decoder.size)
 
 
-@pytest.mark.skipif("mlx" not in BACKENDS, reason="MLX is an extra, and absent on some machines")
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.03), ("bf16", 0.25)])
-def test_half_precision_stays_near(golden, clips, precision, tolerance):
-    half, full = model_of(golden.name, "mlx", precision), model_of(golden.name, "mlx")
+@pytest.mark.parametrize(
+    ("name", "precision", "tolerance"),
+    [
+        (name, precision, tolerance)
+        for name, backend in BACKENDS.items()
+        for precision, tolerance in (("fp16", 0.03), ("bf16", 0.25))
+        if precision in backend.capabilities.precisions
+    ],
+)
+def test_half_precision_stays_near(golden, clips, name, precision, tolerance):
+    half, full = model_of(golden.name, name, precision), model_of(golden.name, name)
     features = full.parts.frontend([samples(clips["c256"])])
     found, expected = half.backend.to_host(half.encode(features)), full.backend.to_host(full.encode(features))
     worst = np.abs(found.values - expected.values).max()

@@ -127,7 +127,7 @@ class OrtArray:
             return equal if equal is NotImplemented else OrtArray(~equal.value)
         return OrtArray(None, equal.graph, equal.graph.emit("Not", [equal.name]), np.bool_, equal.shape)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # Python's own way to say "not hashable"
 
     def __bool__(self) -> bool:
         if self.value is None:

@@ -48,7 +48,7 @@ class OrtBackend:
             raise BackendError(f"backend 'onnxruntime' has no device {device!r} here; it has: {names}")
         self._threads = threads
         self.xp = Namespace()
-        self.ops: Ops = OrtOps(self.xp, NumpyBackend().ops)  # type: ignore[arg-type]
+        self.ops: Ops = OrtOps(self.xp, NumpyOps(NumpyBackend().xp))
         versions = (("onnxruntime", onnxruntime.__version__), ("onnx", onnx.__version__))
         self.capabilities = Capabilities(device or "cpu", ("fp32",), rank=10, versions=versions)
 
