@@ -12,7 +12,7 @@ import onnxruntime
 from onnx import helper
 
 from asrkit.arrays import map_tree, named_sizes
-from asrkit.backends.numpy import NumpyBackend, narrow, widen
+from asrkit.backends.numpy import NumpyBackend, NumpyOps, narrow, widen
 from asrkit.errors import BackendError, SeamError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
