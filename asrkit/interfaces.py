@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np  # for annotations only: listing plugins must not import an array library
 
+    from asrkit.quantize import Quantized
+
 __all__ = [
     "AttentionDecoder",
     "Backend",
@@ -78,14 +80,17 @@ class Backend(Protocol):
         """A tree with NumPy arrays in place of device arrays: int64, float32 or bool. Waits for the results."""
         ...
 
-    def weight(self, role: str, precision: str, *tensors: np.ndarray) -> Array:
+    def weight(self, role: str, precision: str, *tensors: np.ndarray | Quantized) -> Array:
         """Lay out one weight for this backend; the result is a handle for its ops.
 
         Args:
             role: ``matrix`` (O, I) for ``linear``, ``table`` (V, D) for ``embed``, ``kernel`` for convolutions,
                 ``vector`` for everything of one axis and small constants, which graph code may use directly.
             precision: one of the capabilities' precisions.
-            tensors: several are joined along their first axis.
+            tensors: several are joined along their first axis. In ``int8`` and ``int4`` a matrix comes as
+                ``asrkit.quantize.Quantized``: a backend without integer products widens it and computes with the
+                same values. What it rounds of the activations it must round row by row, so that no row of a batch
+                changes another.
         """
         ...
 

@@ -12,6 +12,7 @@ from asrkit.arrays import Array
 from asrkit.errors import WeightsError, listed
 from asrkit.interfaces import Backend
 from asrkit.ops import Ops
+from asrkit.quantize import QUANTIZED, Quantized, quantize
 
 __all__ = ["Shape", "Weights"]
 
@@ -25,7 +26,7 @@ class _Ledger:
 
     read: set[str] = attrs.field(factory=set)
     problems: list[str] = attrs.field(factory=list)
-    handles: dict[Any, tuple[Array, list[np.ndarray]]] = attrs.field(factory=dict)
+    handles: dict[Any, tuple[Array, list[np.ndarray | Quantized]]] = attrs.field(factory=dict)
 
 
 class Weights:
@@ -36,14 +37,19 @@ class Weights:
     error can name them all.
 
     Args:
-        tensors: names to arrays, usually ``checkpoint.tensors()``.
+        tensors: names to arrays, or to matrices already quantised, usually ``checkpoint.tensors()``. A mapping with
+            a method ``quantized(name, precision)`` is asked for matrices in few bits and may remember them.
         backend: where the weights go.
         precision: how the backend stores and computes them.
         source: the checkpoint's name for messages.
     """
 
     def __init__(
-        self, tensors: Mapping[str, np.ndarray], backend: Backend, precision: str, source: str = "checkpoint"
+        self,
+        tensors: Mapping[str, np.ndarray | Quantized],
+        backend: Backend,
+        precision: str,
+        source: str = "checkpoint",
     ) -> None:
         self.backend = backend
         self.precision = precision
@@ -57,6 +63,13 @@ class Weights:
         view = object.__new__(Weights)
         view.__dict__.update(self.__dict__)
         view._scope = f"{self._scope}{name}."
+        return view
+
+    def at(self, precision: str) -> Weights:
+        """The same view in another precision, for a part that is better off with it."""
+        view = object.__new__(Weights)
+        view.__dict__.update(self.__dict__)
+        view.precision = precision
         return view
 
     def __contains__(self, name: str) -> bool:
@@ -112,6 +125,8 @@ class Weights:
         tensor = self._find(self._scope + name, shape)
         if tensor is None:
             raise WeightsError(f"{self.source}: {self._ledger.problems[-1]}")
+        if isinstance(tensor, Quantized):
+            return tensor.widen()
         if tensor.dtype.kind != "f":
             raise WeightsError(f"{self.source}: {self._scope}{name} has dtype {tensor.dtype}, expected floats")
         return np.asarray(tensor, np.float32)
@@ -140,13 +155,15 @@ class Weights:
             shown = problems[:10] + ([f"and {len(problems) - 10} more"] if len(problems) > 10 else [])
             raise WeightsError(f"{self.source}: the tensors do not fit its configuration: {'; '.join(shown)}")
 
-    def _find(self, full: str, shape: Shape | None) -> np.ndarray | None:
+    def _find(self, full: str, shape: Shape | None) -> np.ndarray | Quantized | None:
         if full not in self._tensors:
             expected = f", expected {_fits(shape)}" if shape else ""
             self._ledger.problems.append(f"missing {full}{expected}")
             return None
         self._ledger.read.add(full)
         tensor = self._tensors[full]
+        if shape is not None and isinstance(tensor, Quantized):
+            shape = shape[: tensor.ndim]  # a convolution of width 1 is quantised as the matrix that it is
         if shape is not None and (
             len(shape) != tensor.ndim
             or any(want not in (None, size) for want, size in zip(shape, tensor.shape, strict=True))
@@ -156,27 +173,47 @@ class Weights:
         return tensor
 
     def _read(self, role: str, names: tuple[str, ...], shape: Shape | None) -> Array:
-        found = [self._find(self._scope + name, shape) for name in names]
+        full_names = [self._scope + name for name in names]
+        found = [self._find(full, shape) for full in full_names]
         tensors = [tensor for tensor in found if tensor is not None]
         if len(tensors) < len(names):
             return None
-        if role == "matrix":
-            tensors = [tensor.reshape(tensor.shape[:2]) for tensor in tensors]
-        for full, tensor in zip(names, tensors, strict=True):
-            if tensor.dtype.kind != "f":
-                self._ledger.problems.append(f"{self._scope}{full} has dtype {tensor.dtype}, expected floats")
+        for full, tensor in zip(full_names, tensors, strict=True):
+            if isinstance(tensor, Quantized):
+                if role != "matrix" or self.precision not in QUANTIZED:
+                    self._ledger.problems.append(f"{full} is quantised, which precision {self.precision!r} cannot use")
+                    return None
+            elif tensor.dtype.kind != "f":
+                self._ledger.problems.append(f"{full} has dtype {tensor.dtype}, expected floats")
                 return None
         # Tied tensors are two names for one storage: laid out once, also if one is a table and one a matrix.
         kind = self.backend.layout(role, self.precision)
-        key = (kind, *((t.__array_interface__["data"][0], t.shape, t.strides, t.dtype.str) for t in tensors))
+        key = (kind, self.precision, *(_place(tensor) for tensor in tensors))
         if key not in self._ledger.handles:
             # The tensors are kept with the handle: an array that was made on access would be freed, and its address
             # taken by the next one.
-            self._ledger.handles[key] = (self.backend.weight(kind, self.precision, *tensors), tensors)
+            ready = [self._ready(role, full, tensor) for full, tensor in zip(full_names, tensors, strict=True)]
+            self._ledger.handles[key] = (self.backend.weight(kind, self.precision, *ready), tensors)
         return self._ledger.handles[key][0]
 
+    def _ready(self, role: str, full: str, tensor: np.ndarray | Quantized) -> np.ndarray | Quantized:
+        """A tensor as the backend takes it: matrices with two axes, quantised if the precision says so."""
+        if role != "matrix" or isinstance(tensor, Quantized):
+            return tensor
+        tensor = tensor.reshape(tensor.shape[:2])
+        if self.precision not in QUANTIZED:
+            return tensor
+        remembered = getattr(self._tensors, "quantized", None)
+        return remembered(full, self.precision) if remembered else quantize(tensor, self.precision)
 
-def _shape(tensor: np.ndarray) -> str:
+
+def _place(tensor: np.ndarray | Quantized) -> Any:
+    """Equal for tensors that share their storage."""
+    values = tensor.values if isinstance(tensor, Quantized) else tensor
+    return values.__array_interface__["data"][0], values.shape, values.strides, values.dtype.str
+
+
+def _shape(tensor: np.ndarray | Quantized) -> str:
     return _fits(tensor.shape)
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import attrs
 import mlx.core as mx
 import numpy as np
 
@@ -16,6 +17,7 @@ from asrkit.backends.numpy import narrow, widen
 from asrkit.errors import BackendError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
+from asrkit.quantize import BLOCK, QUANTIZED, Quantized, joined, widened
 
 __all__ = ["MLXBackend", "MLXOps"]
 
@@ -43,12 +45,49 @@ def _namespace() -> SimpleNamespace:
     return SimpleNamespace(**functions, bool=mx.bool_, float32=mx.float32, int32=mx.int32)
 
 
+@attrs.frozen
+class _Quantized:
+    """A matrix for ``mx.quantized_matmul``: w = scale * unsigned + offset, by groups of inputs."""
+
+    values: mx.array
+    scales: mx.array
+    offsets: mx.array
+    group: int
+    bits: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(O, I)."""
+        return self.values.shape[0], self.scales.shape[1] * self.group
+
+
+def _quantized(matrix: Quantized) -> _Quantized | None:
+    """The same values in MLX's form, or None where its groups do not fit the matrix."""
+    inputs = matrix.shape[1]
+    group = BLOCK if matrix.bits == 4 else next((size for size in (128, 64, 32) if inputs % size == 0), 0)
+    if not group:
+        return None
+    if matrix.bits == 4:
+        packed, scales, middle = matrix.values, matrix.scales, 8
+    else:
+        # One scale per output channel, said again for every group.
+        packed = (np.ascontiguousarray(matrix.values.T).view(np.uint8)) ^ np.uint8(128)
+        scales, middle = np.repeat(matrix.scales[:, None], inputs // group, axis=1), 128
+    packed = np.ascontiguousarray(packed).view(np.uint32)
+    return _Quantized(mx.array(packed), mx.array(scales), mx.array(scales * -middle), group, matrix.bits)
+
+
 class MLXOps(Ops):
     """The ops where MLX has a kernel of its own."""
 
     def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         """See :meth:`Ops.linear`."""
-        return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+        if not isinstance(weight, _Quantized):
+            return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+        y = mx.quantized_matmul(
+            x, weight.values, weight.scales, weight.offsets, group_size=weight.group, bits=weight.bits
+        )
+        return y if bias is None else y + bias
 
     def embed(self, ids: Array, table: Array) -> Array:
         """See :meth:`Ops.embed`."""
@@ -145,7 +184,7 @@ class MLXBackend:
         self.ops: Ops = MLXOps(self.xp)
         self.capabilities = Capabilities(
             chosen,
-            tuple(DTYPES),
+            (*DTYPES, *QUANTIZED),
             rank=20 if chosen == "gpu" else -10,
             ahead=True,
             versions=(("mlx", version("mlx")),),
@@ -161,9 +200,14 @@ class MLXBackend:
         """See :class:`asrkit.interfaces.Backend`."""
         return map_tree(lambda x: widen(x.astype(mx.float32) if x.dtype == mx.bfloat16 else x), tree)
 
-    def weight(self, role: str, precision: str, *tensors: np.ndarray) -> Array:
+    def weight(self, role: str, precision: str, *tensors: np.ndarray | Quantized) -> Array:
         """See :class:`asrkit.interfaces.Backend`; kernels become channels-last."""
-        arrays = [np.asarray(tensor) for tensor in tensors]
+        if isinstance(tensors[0], Quantized):
+            quantized = _quantized(joined([tensor for tensor in tensors if isinstance(tensor, Quantized)]))
+            if quantized is not None:
+                mx.eval(quantized.values, quantized.scales, quantized.offsets)
+                return quantized
+        arrays = [np.asarray(tensor) for tensor in widened(tensors)]
         if role == "kernel":
             arrays = [np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in arrays]
         parts = [mx.array(array).astype(self.dtype(precision)) for array in arrays]
@@ -174,11 +218,11 @@ class MLXBackend:
 
     def layout(self, role: str, precision: str) -> str:
         """See :class:`asrkit.interfaces.Backend`."""
-        return "matrix" if role == "table" else role
+        return "matrix" if role == "table" and precision not in QUANTIZED else role
 
     def dtype(self, precision: str) -> Any:
-        """See :class:`asrkit.interfaces.Backend`."""
-        return DTYPES[precision]
+        """See :class:`asrkit.interfaces.Backend`; activations beside quantised weights stay float32."""
+        return DTYPES.get(precision, mx.float32)
 
     def compile(self, fn: Fn) -> Fn:
         """See :class:`asrkit.interfaces.Backend`."""

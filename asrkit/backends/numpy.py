@@ -12,6 +12,7 @@ from asrkit.arrays import MASKED, SUBSET, Array, map_tree
 from asrkit.errors import BackendError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops, check_groups
+from asrkit.quantize import QUANTIZED, Quantized, widened
 
 __all__ = ["NumpyBackend", "NumpyOps", "narrow", "widen"]
 
@@ -150,7 +151,7 @@ class NumpyBackend:
             raise BackendError(f"backend 'numpy' has no device {device!r}; it has: cpu")
         self.xp = _namespace()
         self.ops: Ops = NumpyOps(self.xp)
-        self.capabilities = Capabilities("cpu", ("fp32",), versions=(("numpy", np.__version__),))
+        self.capabilities = Capabilities("cpu", ("fp32", *QUANTIZED), versions=(("numpy", np.__version__),))
 
     def asarray(self, values: np.ndarray) -> Array:
         """See :class:`asrkit.interfaces.Backend`."""
@@ -160,17 +161,18 @@ class NumpyBackend:
         """See :class:`asrkit.interfaces.Backend`."""
         return map_tree(widen, tree)
 
-    def weight(self, role: str, precision: str, *tensors: np.ndarray) -> Array:
-        """See :class:`asrkit.interfaces.Backend`; float32 tensors stay views of the checkpoint file."""
+    def weight(self, role: str, precision: str, *tensors: np.ndarray | Quantized) -> Array:
+        """See :class:`asrkit.interfaces.Backend`; float32 tensors stay views of the checkpoint file, quantised ones are
+        widened: NumPy has no fast product of integers."""
         # An unaligned view would be copied again by every product.
-        arrays = [np.require(tensor, np.float32, "A") for tensor in tensors]
+        arrays = [np.require(tensor, np.float32, "A") for tensor in widened(tensors)]
         if len(arrays) == 1:
             return arrays[0]
         return tuple(arrays) if role == "matrix" else np.concatenate(arrays)
 
     def layout(self, role: str, precision: str) -> str:
         """See :class:`asrkit.interfaces.Backend`."""
-        return "matrix" if role == "table" else role
+        return "matrix" if role == "table" and precision not in QUANTIZED else role
 
     def dtype(self, precision: str) -> Any:
         """See :class:`asrkit.interfaces.Backend`."""

@@ -20,6 +20,7 @@ from asrkit.backends.numpy import narrow, widen
 from asrkit.errors import SeamError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
+from asrkit.quantize import QUANTIZED, Quantized, widened
 
 __all__ = ["StrictArray", "StrictBackend", "StrictSize"]
 
@@ -224,7 +225,7 @@ class StrictBackend:
         self.xp = _Namespace()
         self.ops: Ops = _StrictOps(self.xp)
         versions = (("array-api-strict", array_api_strict.__version__),)
-        self.capabilities = Capabilities("cpu", ("fp32",), ahead=True, versions=versions)
+        self.capabilities = Capabilities("cpu", ("fp32", *QUANTIZED), ahead=True, versions=versions)
 
     def asarray(self, values: np.ndarray) -> StrictArray:
         """See :class:`asrkit.interfaces.Backend`."""
@@ -234,14 +235,14 @@ class StrictBackend:
         """See :class:`asrkit.interfaces.Backend`."""
         return map_tree(lambda leaf: widen(np.asarray(leaf._data._array)), tree)
 
-    def weight(self, role: str, precision: str, *tensors: np.ndarray) -> StrictArray:
+    def weight(self, role: str, precision: str, *tensors: np.ndarray | Quantized) -> StrictArray:
         """See :class:`asrkit.interfaces.Backend`."""
-        joined = np.concatenate([np.asarray(tensor, np.float32) for tensor in tensors])
+        joined = np.concatenate([np.asarray(tensor, np.float32) for tensor in widened(tensors)])
         return StrictArray(array_api_strict.asarray(joined), static=True)
 
     def layout(self, role: str, precision: str) -> str:
         """See :class:`asrkit.interfaces.Backend`."""
-        return "matrix" if role == "table" else role
+        return "matrix" if role == "table" and precision not in QUANTIZED else role
 
     def dtype(self, precision: str) -> Any:
         """See :class:`asrkit.interfaces.Backend`."""

@@ -122,7 +122,7 @@ def optimizer(module: nn.Module) -> torch.optim.Optimizer:
 
 
 def rate(arguments: argparse.Namespace, step: int, seconds: float) -> float:
-    """Linear warm-up, then a cosine in wall time from the peak to a share of it."""
+    """Linear warm-up, then a cosine in the stage's time from the peak to a share of it."""
     share = min(1.0, seconds / (60 * arguments.minutes))
     low = arguments.final
     cosine = low + (1 - low) * (0.5 + 0.5 * math.cos(math.pi * share))
@@ -153,7 +153,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--keep", type=int, default=40, help="newest shards to train on")
     parser.add_argument("--name", required=True)
     parser.add_argument("--start", type=Path, help="weights of an earlier stage, or a .nemo")
-    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--minutes", type=float, required=True, help="of processor time, for each thread")
     parser.add_argument("--peak", type=float, default=1.5e-3)
     parser.add_argument("--final", type=float, default=0.0, help="share of the peak at the end")
     parser.add_argument("--spoken", type=float, default=1.0, help="weight of the encoder's own loss")
@@ -194,7 +194,8 @@ def main() -> None:
         sets, Maker(encoder, arguments.every, arguments.frames, arguments.seed + step, calm=arguments.calm)
     )
     trainee.train()
-    last = saved = time.time()
+    saved = time.time()
+    last = time.process_time()  # not wall time: the stage must be as long beside other work, or when it is paused
     sums, clips, heard = torch.zeros(5), 0, 0.0
     while seconds < 60 * arguments.minutes:
         batch = next(batches)
@@ -211,15 +212,15 @@ def main() -> None:
         sums += torch.stack([getattr(losses, field.name).detach() for field in fields(losses)])
         clips += len(batch.lengths)
         heard += float(batch.lengths.sum()) / 100
-        now = time.time()
-        seconds, last = seconds + now - last, now
+        now = time.process_time()
+        seconds, last = seconds + (now - last) / arguments.threads, now
         if step % 50 == 0:
             parts = " ".join(f"{value:.3f}" for value in sums / 50)
             print(f"{step} {seconds / 60:.1f} min: {parts}; {clips} clips, {heard:.0f} s of sound", flush=True)
             sums, clips, heard = torch.zeros(5), 0, 0.0
-        if now - saved > SAVE_EVERY:
+        if time.time() - saved > SAVE_EVERY:
             save(file, trainee, optimiser, step, seconds)
-            saved = now
+            saved = time.time()
     save(file, trainee, optimiser, step, seconds)
 
 

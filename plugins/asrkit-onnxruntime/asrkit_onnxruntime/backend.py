@@ -16,6 +16,7 @@ from asrkit.backends.numpy import NumpyBackend, NumpyOps, narrow, widen
 from asrkit.errors import BackendError, SeamError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
+from asrkit.quantize import QUANTIZED, Quantized, joined
 from asrkit_onnxruntime.array import OrtArray, plain
 from asrkit_onnxruntime.graph import IR_VERSION, OPSET, Graph, current
 from asrkit_onnxruntime.namespace import Namespace
@@ -50,7 +51,7 @@ class OrtBackend:
         self.xp = Namespace()
         self.ops: Ops = OrtOps(self.xp, NumpyOps(NumpyBackend().xp))
         versions = (("onnxruntime", onnxruntime.__version__), ("onnx", onnx.__version__))
-        self.capabilities = Capabilities(device or "cpu", ("fp32",), rank=10, versions=versions)
+        self.capabilities = Capabilities(device or "cpu", ("fp32", *QUANTIZED), rank=10, versions=versions)
 
     def asarray(self, values: np.ndarray) -> OrtArray:
         """See :class:`asrkit.interfaces.Backend`."""
@@ -60,14 +61,17 @@ class OrtBackend:
         """See :class:`asrkit.interfaces.Backend`."""
         return map_tree(lambda array: widen(array.value), tree)
 
-    def weight(self, role: str, precision: str, *tensors: np.ndarray) -> OrtArray:
+    def weight(self, role: str, precision: str, *tensors: np.ndarray | Quantized) -> OrtArray | Quantized:
         """See :class:`asrkit.interfaces.Backend`; a single float32 tensor stays a view of the checkpoint file."""
+        quantized = [tensor for tensor in tensors if isinstance(tensor, Quantized)]
+        if quantized:
+            return joined(quantized)
         arrays = [np.require(tensor, np.float32, "A") for tensor in tensors]
         return OrtArray(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
 
     def layout(self, role: str, precision: str) -> str:
         """See :class:`asrkit.interfaces.Backend`."""
-        return "matrix" if role == "table" else role
+        return "matrix" if role == "table" and precision not in QUANTIZED else role
 
     def dtype(self, precision: str) -> Any:
         """See :class:`asrkit.interfaces.Backend`."""

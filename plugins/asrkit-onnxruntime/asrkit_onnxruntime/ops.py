@@ -10,8 +10,10 @@ import numpy as np
 from asrkit.arrays import MASKED, Array
 from asrkit.backends.numpy import NumpyOps
 from asrkit.ops import Ops, check_groups
+from asrkit.quantize import Quantized
 from asrkit_onnxruntime.array import OrtArray, broadcast, graph_of, plain
 from asrkit_onnxruntime.graph import Graph
+from asrkit_onnxruntime.integers import eight_bits, four_bits
 
 __all__ = ["OrtOps"]
 
@@ -35,11 +37,24 @@ class OrtOps(Ops):
         graph = graph_of(x)
         if graph is None:
             return self._on_host("linear", x, weight, bias)
+        if isinstance(weight, Quantized):
+            return self._integer(graph, x, weight, bias)
         names = [plain(graph, x), plain(graph, weight)]
         name = graph.emit("FusedMatMul", names, domain="com.microsoft", transB=1)
         if bias is not None:
             name = graph.emit("Add", [name, plain(graph, bias)])
         return _like(graph, name, x, (*x.shape[:-1], weight.shape[0]))
+
+    def _integer(self, graph: Graph, x: OrtArray, weight: Quantized, bias: Array | None) -> OrtArray:
+        """A product with a matrix in few bits; every row of ``x`` is rounded by itself."""
+        rows = 1
+        for size in x.shape[:-1]:
+            rows = size * rows
+        flat = self.xp.reshape(x, (rows, x.shape[-1]))
+        four = weight.bits == 4
+        name = four_bits(graph, flat.name, weight, bias) if four else eight_bits(graph, flat.name, rows, weight)
+        y = self.xp.reshape(_like(graph, name, x, (rows, weight.shape[0])), (*x.shape[:-1], weight.shape[0]))
+        return y if bias is None or four else y + bias
 
     def embed(self, ids: Array, table: Array) -> Array:
         """See :meth:`Ops.embed`."""
@@ -158,6 +173,8 @@ class OrtOps(Ops):
 
 
 def _value(value: Any) -> Any:
+    if isinstance(value, Quantized):
+        return value.widen()
     return value.value if isinstance(value, OrtArray) else value
 
 
