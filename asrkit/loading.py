@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def load_model(
     precision: str = "fp32",
     *,
     device: str | None = None,
+    threads: int | None = None,
     **settings: Any,
 ) -> Model:
     """Load a model for one backend.
@@ -53,6 +55,7 @@ def load_model(
         backend: a registered backend, or ``auto``: the one that ranks itself highest here.
         precision: ``fp32``, or another one that the backend has.
         device: one of the backend's devices.
+        threads: processor threads, for a backend that lets them be chosen.
         settings: load-time options of the model's builder.
 
     Raises:
@@ -64,7 +67,7 @@ def load_model(
     start = time.perf_counter()
     registry = load_plugins().registry
     spec, path = find_model(registry, os.fspath(name_or_path))
-    chosen = create_backend(registry, backend, device)
+    chosen = create_backend(registry, backend, device, threads)
     if precision not in chosen.capabilities.precisions:
         raise OptionError(
             f"backend {chosen.name!r} has no precision {precision!r}; it has: "
@@ -96,16 +99,25 @@ def model_settings(name_or_path: str) -> tuple[str, ...]:
     return setting_names(_load_builder(spec or _builder(registry, open_checkpoint(registry, path))))
 
 
-def create_backend(registry: Registry, name: str, device: str | None = None) -> Backend:
+def create_backend(
+    registry: Registry, name: str, device: str | None = None, threads: int | None = None
+) -> Backend:
     """A backend by name; ``auto`` takes the one that ranks itself highest of those that run here."""
     if name == AUTO:
-        return _best(registry, device)
+        return _best(registry, device, threads)
     entry = registry.get("backend", name)
     problem = backend_problem(entry)
     if problem is not None:
         raise BackendError(f"backend {name!r} cannot run here: {problem}")
+    wishes = {key: value for key, value in (("device", device), ("threads", threads)) if value is not None}
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads must be a whole number from 1 on, found {threads!r}")
     try:
-        backend: Backend = entry.load()(device=device)
+        factory = entry.load()
+        for wish in wishes:
+            if wish not in inspect.signature(factory).parameters:
+                raise OptionError(f"backend {name!r} does not let {wish} be chosen")
+        backend: Backend = factory(**wishes)
     except AsrkitError:
         raise
     except Exception as error:
@@ -113,13 +125,13 @@ def create_backend(registry: Registry, name: str, device: str | None = None) -> 
     return backend
 
 
-def _best(registry: Registry, device: str | None) -> Backend:
-    """Of the backends that can be made here, with that device, the one that ranks highest."""
+def _best(registry: Registry, device: str | None, threads: int | None) -> Backend:
+    """Of the backends that can be made here, with these wishes, the one that ranks highest."""
     made = []
     problems = []
     for entry in registry.entries("backend"):
         try:
-            made.append(create_backend(registry, f"{entry.plugin}:{entry.name}", device))
+            made.append(create_backend(registry, f"{entry.plugin}:{entry.name}", device, threads))
         except AsrkitError as error:
             problems.append(str(error))
     if not made:

@@ -22,7 +22,7 @@ from asrkit.values import Failure, Transcript
 __all__ = ["command"]
 
 
-FLAGS = {"backend", "batch_size", "format", "model", "output_dir", "precision", "strategy", "tokens"}
+FLAGS = {"backend", "batch_size", "device", "format", "model", "output_dir", "precision", "strategy", "threads", "tokens"}
 """What -o cannot set, since it is not an option of the model."""
 
 
@@ -35,7 +35,9 @@ FLAGS = {"backend", "batch_size", "format", "model", "output_dir", "precision", 
 @click.option("--pnc/--no-pnc", default=None, help="Punctuation and capitals.  [default: on]")
 @click.option("--itn/--no-itn", default=None, help="Numbers in digits.  [default: off]")
 @click.option("--backend", default="auto", show_default=True, help="auto, or a name from `asrkit backends`.")
-@click.option("--precision", default="fp32", show_default=True, help="fp32, or bf16 or fp16 where the backend has it.")
+@click.option("--device", help="One of the backend's devices.  [default: the backend's]")
+@click.option("--threads", type=click.IntRange(min=1), help="Processor threads, where the backend lets them be chosen.")
+@click.option("--precision", default="fp32", show_default=True, help="One that `asrkit backends` lists.")
 @click.option("--strategy", help="Decoding strategy.  [default: the model's]")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings decoded together."
@@ -49,6 +51,8 @@ def command(
     audio: tuple[str, ...],
     model: str,
     backend: str,
+    device: str | None,
+    threads: int | None,
     precision: str,
     strategy: str | None,
     batch_size: int,
@@ -87,7 +91,7 @@ def command(
     from asrkit.loading import load_model, model_settings
 
     settings = {name: extra.pop(name) for name in model_settings(model) if name in extra}
-    loaded = load_model(model, backend=backend, precision=precision, **settings)
+    loaded = load_model(model, backend, precision, device=device, threads=threads, **settings)
     if verbose:
         capabilities = loaded.backend.capabilities
         versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
