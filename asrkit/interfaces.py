@@ -32,6 +32,7 @@ __all__ = [
     "Dialect",
     "Encoder",
     "Frontend",
+    "PreparedEncoder",
     "Segmenter",
     "Strategy",
     "Tokenizer",
@@ -152,6 +153,21 @@ class Encoder(Protocol):
 
     def __call__(self, features: Features) -> Encoded:
         """Encode a batch. A row alone equals the same row in any batch, up to its length."""
+        ...
+
+
+@runtime_checkable
+class PreparedEncoder(Protocol):
+    """An encoder with something that depends only on how many states there are, and is computed once."""
+
+    stride: int
+
+    def prepare(self, frames: int) -> Any:
+        """A tree for up to ``frames`` states, or None if it would be too large to keep."""
+        ...
+
+    def __call__(self, features: Features, context: Any = None) -> Encoded:
+        """As :class:`Encoder`, with the same result whether it is given a prepared tree or None."""
         ...
 
 
@@ -303,8 +319,9 @@ class Checkpoint(Protocol):
     path: Path
     config: Mapping[str, Any]
 
-    def tensors(self) -> Mapping[str, np.ndarray]:
-        """Named tensors, memory-mapped where their format allows it, read when asked for."""
+    def tensors(self) -> Mapping[str, np.ndarray | Quantized]:
+        """Named tensors, memory-mapped where their format allows it, read when asked for; matrices in few bits come
+        as ``asrkit.quantize.Quantized``, and then the checkpoint has an attribute ``precision``."""
         ...
 
     def files(self) -> tuple[str, ...]:

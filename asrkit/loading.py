@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from asrkit.backends.numpy import NumpyBackend
+from asrkit.checkpoints.quantized import CachedCheckpoint, QuantizedCheckpoint
 from asrkit.errors import (
     AsrkitError,
     BackendError,
@@ -22,6 +24,7 @@ from asrkit.interfaces import Backend, Checkpoint
 from asrkit.models import HubSource, ModelSpec, Parts
 from asrkit.options import build_options, option_names
 from asrkit.plugins import load_plugins, restricted
+from asrkit.quantize import QUANTIZED
 from asrkit.registry import Registry, reason, resolve
 from asrkit.transcriber import Model
 
@@ -33,6 +36,7 @@ __all__ = [
     "looks_like_path",
     "model_settings",
     "open_checkpoint",
+    "quantized_checkpoint",
     "setting_names",
 ]
 
@@ -42,7 +46,7 @@ AUTO = "auto"
 def load_model(
     name_or_path: str | os.PathLike[str],
     backend: str = AUTO,
-    precision: str = "fp32",
+    precision: str | None = None,
     *,
     device: str | None = None,
     threads: int | None = None,
@@ -53,7 +57,8 @@ def load_model(
     Args:
         name_or_path: a registered name, or the path of a ``.nemo`` file or a converted folder.
         backend: a registered backend, or ``auto``: the one that ranks itself highest here.
-        precision: ``fp32``, or another one that the backend has.
+        precision: one that the backend has; by default that of a checkpoint converted to ``int8`` or ``int4``, else
+            ``fp32``.
         device: one of the backend's devices.
         threads: processor threads, for a backend that lets them be chosen.
         settings: load-time options of the model's builder.
@@ -68,23 +73,74 @@ def load_model(
     registry = load_plugins().registry
     spec, path = find_model(registry, os.fspath(name_or_path))
     chosen = create_backend(registry, backend, device, threads)
-    if precision not in chosen.capabilities.precisions:
-        raise OptionError(
-            f"backend {chosen.name!r} has no precision {precision!r}; it has: "
-            f"{', '.join(chosen.capabilities.precisions)}"
-        )
     checkpoint = open_checkpoint(registry, path)
+    precision = _precision(checkpoint, chosen, precision)
     name = spec.name if spec is not None else os.fspath(name_or_path)
     build = _load_builder(spec or _builder(registry, checkpoint))
     values = _settings(build, settings, name)
+    if precision in QUANTIZED and getattr(checkpoint, "precision", None) is None:
+        remembered = CachedCheckpoint(checkpoint, precision)
+        parts = _build(build, remembered, chosen, precision, spec, values)
+        remembered.save()
+    else:
+        parts = _build(build, checkpoint, chosen, precision, spec, values)
+    seconds = round(time.perf_counter() - start, 4)
+    return Model(name, parts, chosen, precision, registry, setting_names(build), seconds)
+
+
+def _build(build: Any, checkpoint: Any, backend: Backend, precision: str, spec: ModelSpec | None, values: Any) -> Parts:
     try:
-        parts: Parts = build(checkpoint, chosen, precision, spec, values)
+        parts: Parts = build(checkpoint, backend, precision, spec, values)
     except AsrkitError:
         raise
     except Exception as error:
         raise CheckpointError(f"{checkpoint.path}: no model could be built from it: {reason(error)}") from error
-    seconds = round(time.perf_counter() - start, 4)
-    return Model(name, parts, chosen, precision, registry, setting_names(build), seconds)
+    return parts
+
+
+def _precision(checkpoint: Checkpoint, backend: Backend, asked: str | None) -> str:
+    """The precision to build in."""
+    stored: str | None = getattr(checkpoint, "precision", None)
+    precision = (stored or "fp32") if asked is None else asked
+    if precision not in backend.capabilities.precisions:
+        raise OptionError(
+            f"backend {backend.name!r} has no precision {precision!r}; it has: "
+            f"{', '.join(backend.capabilities.precisions)}"
+        )
+    if stored is not None and precision != stored:
+        raise OptionError(
+            f"{checkpoint.path}: was converted to {stored}, so it has no precision {precision!r}; leave the precision out"
+        )
+    return precision
+
+
+def quantized_checkpoint(name_or_path: str | os.PathLike[str], precision: str) -> Checkpoint:
+    """A checkpoint with the matrices of its model in few bits, to be written as a folder.
+
+    Raises:
+        OptionError: ``precision`` is not ``int8`` or ``int4``, or the checkpoint is quantised already.
+        AsrkitError: as for :func:`load_model`.
+    """
+    if precision not in QUANTIZED:
+        raise OptionError(f"checkpoints can be converted to {' or '.join(QUANTIZED)}, not to {precision!r}")
+    registry = load_plugins().registry
+    spec, path = find_model(registry, os.fspath(name_or_path))
+    checkpoint = open_checkpoint(registry, path)
+    if getattr(checkpoint, "precision", None) is not None:
+        raise OptionError(f"{checkpoint.path}: is quantised already; convert the original")
+    build = _load_builder(spec or _builder(registry, checkpoint))
+    # Which tensors are matrices of a product only the model's own code knows, so it is built, without computing.
+    read = CachedCheckpoint(checkpoint, precision)
+    _build(build, read, _Reader(), precision, spec, _settings(build, {}, str(path)))
+    converted: Checkpoint = QuantizedCheckpoint(checkpoint, read)  # type: ignore[assignment]  # delegates the rest
+    return converted
+
+
+class _Reader(NumpyBackend):
+    """Takes weights and lays nothing out."""
+
+    def weight(self, role: str, precision: str, *tensors: Any) -> Any:
+        return None if role == "matrix" else super().weight(role, precision, *tensors)
 
 
 def setting_names(build: Any) -> tuple[str, ...]:
@@ -99,9 +155,7 @@ def model_settings(name_or_path: str) -> tuple[str, ...]:
     return setting_names(_load_builder(spec or _builder(registry, open_checkpoint(registry, path))))
 
 
-def create_backend(
-    registry: Registry, name: str, device: str | None = None, threads: int | None = None
-) -> Backend:
+def create_backend(registry: Registry, name: str, device: str | None = None, threads: int | None = None) -> Backend:
     """A backend by name; ``auto`` takes the one that ranks itself highest of those that run here."""
     if name == AUTO:
         return _best(registry, device, threads)

@@ -78,12 +78,16 @@ class Ops:
         stride: tuple[int, int] = (1, 1),
         padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
         groups: int = 1,
+        relu: bool = False,
+        valid: Array | None = None,
     ) -> Array:
         """Cross-correlation: (B, H, W, C) with a kernel (O, C/groups, KH, KW) gives (B, H', W', O).
 
         Args:
             padding: zeros before and after, for H and for W.
             groups: 1, or C for a depthwise kernel (C, 1, KH, KW).
+            relu: whether what is below zero becomes zero, after the bias.
+            valid: (B, H') booleans; all other rows of the result become zero.
         """
         depthwise = check_groups(groups, kernel.shape)
         x = self.pad(self.pad(x, 1, *padding[0]), 2, *padding[1])
@@ -97,7 +101,14 @@ class Ops:
                 tap = kernel[:, :, i, j]
                 part = window * tap[:, 0] if depthwise else window @ self.xp.matrix_transpose(tap)
                 total = part if total is None else total + part
-        return total if bias is None else total + bias
+        return self._finish(total if bias is None else total + bias, relu, valid)
+
+    def _finish(self, y: Array, relu: bool, valid: Array | None) -> Array:
+        """What :meth:`conv2d` does after the sums; for backends whose own convolution lacks it."""
+        y = self.xp.maximum(y, 0.0) if relu else y
+        if valid is None:
+            return y
+        return self.xp.where(valid[:, :, None, None], y, self.xp.asarray(0.0, dtype=y.dtype))
 
     # Norms and activations
 

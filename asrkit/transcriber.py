@@ -16,7 +16,7 @@ from asrkit.arrays import Encoded, Features
 from asrkit.audio import Audio, AudioInput
 from asrkit.batching import chunks, to_device
 from asrkit.errors import AsrkitError, AudioError, OptionError, PluginError, UsageError, listed, suggestion
-from asrkit.interfaces import Backend, Decode, Segmenter
+from asrkit.interfaces import Backend, Decode, PreparedEncoder, Segmenter
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names
 from asrkit.registry import Registry
@@ -62,7 +62,12 @@ class Model:
         def encode(features: Features) -> Encoded:
             return parts.encoder(features)
 
+        def encode_with(features: Features, context: Any) -> Encoded:
+            return parts.encoder(features, context)  # type: ignore[call-arg]  # only for a PreparedEncoder
+
         self._encode = backend.compile(encode)
+        self._encode_with = backend.compile(encode_with)
+        self._reach, self._context = 0, None
         self._bound: dict[Any, Decode] = {}
         self._lock = threading.RLock()
 
@@ -278,7 +283,23 @@ class Model:
 
     def encode(self, features: Features) -> Encoded:
         """Encoder states of host features, on the model's backend; may have more rows and frames than asked."""
-        return self._encode(to_device(features, self.backend))
+        moved = to_device(features, self.backend)
+        frames = self.backend.bucket("time", features.values.shape[1])
+        context = self._prepared(-(-frames // self.parts.encoder.stride))
+        return self._encode(moved) if context is None else self._encode_with(moved, context)
+
+    def _prepared(self, states: int) -> Any:
+        """What the encoder prepares for so many states, kept for the longest recording so far."""
+        encoder = self.parts.encoder
+        if not isinstance(encoder, PreparedEncoder):
+            return None
+        if states > self._reach:
+            reach = max(64, 1 << (states - 1).bit_length())  # doubled, so that it is seldom done again
+            context = encoder.prepare(reach)
+            if context is None:
+                return None
+            self._reach, self._context = reach, context
+        return self._context
 
     def _frames(self, samples: int) -> int:
         """Encoder frames of a clip alone."""

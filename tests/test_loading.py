@@ -166,7 +166,7 @@ def test_backend_that_cannot(options, message):
 @pytest.mark.usefixtures("plugin")
 @pytest.mark.parametrize("precision", ["fp16", "FP32", ""])
 def test_precision_that_a_backend_lacks(precision):
-    message = f"backend 'numpy' has no precision {precision!r}; it has: fp32"
+    message = f"backend 'numpy' has no precision {precision!r}; it has: fp32, int8, int4"
     refused(OptionError, message, "speller", backend="numpy", precision=precision)
 
 

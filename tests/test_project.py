@@ -20,7 +20,7 @@ SOURCES = sorted(CORE.rglob("*.py"))
 PLUGIN_SOURCES = sorted(path for path in (ROOT / "plugins").glob("*/asrkit_*/**/*.py"))
 
 LAYERS = (
-    {"errors", "values", "arrays", "quantize"},
+    {"errors", "values", "arrays", "quantize", "storage"},
     {"interfaces", "ops", "options", "config", "hookspecs"},
     {"nn", "decoders", "backends", "weights", "audio", "hub"},
     {"checkpoints", "frontends", "strategies", "segmenters", "formats"},

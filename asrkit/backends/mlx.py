@@ -118,12 +118,14 @@ class MLXOps(Ops):
         stride: tuple[int, int] = (1, 1),
         padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
         groups: int = 1,
+        relu: bool = False,
+        valid: Array | None = None,
     ) -> Array:
         """See :meth:`Ops.conv2d`."""
         if any(before != after for before, after in padding):
             x, padding = self.pad(self.pad(x, 1, *padding[0]), 2, *padding[1]), ((0, 0), (0, 0))
         y = mx.conv2d(x, kernel, stride=stride, padding=(padding[0][0], padding[1][0]), groups=groups)
-        return y if bias is None else y + bias
+        return self._finish(y if bias is None else y + bias, relu, valid)
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
         """See :meth:`Ops.layer_norm`."""

@@ -59,6 +59,8 @@ class NumpyOps(Ops):
         stride: tuple[int, int] = (1, 1),
         padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
         groups: int = 1,
+        relu: bool = False,
+        valid: Array | None = None,
     ) -> Array:
         """See :meth:`Ops.conv2d`: depthwise by one multiplication per tap, dense by one product over all taps."""
         depthwise = check_groups(groups, kernel.shape)
@@ -85,6 +87,10 @@ class NumpyOps(Ops):
             y = self.linear(patches, kernel.transpose(0, 2, 3, 1).reshape(outputs, -1))
         if bias is not None:
             y += bias
+        if relu:
+            np.maximum(y, 0, out=y)
+        if valid is not None:
+            y[~valid] = 0
         return y
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:

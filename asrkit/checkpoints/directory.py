@@ -21,11 +21,13 @@ from asrkit.checkpoints import nemo
 from asrkit.checkpoints.configuration import MAX_BYTES, read_json, read_yaml
 from asrkit.checkpoints.mapped import MappedFile, MappedTensors
 from asrkit.checkpoints.nemo import MAX_FILE, plain_name
+from asrkit.checkpoints.quantized import combined, precision_of, split
 from asrkit.checkpoints.safetensors import header_of, read_safetensors, write_safetensors
 from asrkit.checkpoints.tar import name_fault
 from asrkit.checkpoints.torch_file import read_torch
 from asrkit.errors import CheckpointError, listed, suggestion
 from asrkit.interfaces import Checkpoint
+from asrkit.quantize import Quantized
 
 __all__ = ["CONFIG", "WEIGHTS", "DirectoryCheckpoint", "write_directory"]
 
@@ -39,6 +41,7 @@ class DirectoryCheckpoint:
     Attributes:
         path: The folder.
         config: The model's configuration, its keys in the file's order.
+        precision: ``int8`` or ``int4`` if it was converted to that, else None.
 
     Raises:
         CheckpointError: there is no such folder, or its files are missing or not sound.
@@ -63,7 +66,9 @@ class DirectoryCheckpoint:
         except BaseException:
             self._file.close()
             raise
-        self._tensors = MappedTensors(self._file.data, entries, self._inside(WEIGHTS))
+        mapped = MappedTensors(self._file.data, entries, self._inside(WEIGHTS))
+        self._tensors = combined(mapped, self._inside(WEIGHTS))
+        self.precision = precision_of(self._tensors)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> DirectoryCheckpoint:
@@ -84,7 +89,7 @@ class DirectoryCheckpoint:
         digest = hashlib.sha256(header_of(self._file.data, self._inside(WEIGHTS))).hexdigest()
         return f"{self._file.size}-{self._file.mtime_ns}-{digest[:32]}"
 
-    def tensors(self) -> Mapping[str, np.ndarray]:
+    def tensors(self) -> Mapping[str, np.ndarray | Quantized]:
         """The tensors: read-only views of the file (bfloat16: float32 copies, made on access)."""
         return self._tensors
 
@@ -124,7 +129,7 @@ class DirectoryCheckpoint:
             while block := file.read(1 << 20):
                 yield block
 
-    def open_model(self, prefix: str = "") -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+    def open_model(self, prefix: str = "") -> tuple[Mapping[str, Any], Mapping[str, np.ndarray | Quantized]]:
         """Configuration and tensors of the model under ``prefix``; see ``NemoCheckpoint.open_model``."""
         if not prefix:
             return self.config, self.tensors()
@@ -225,7 +230,7 @@ def _fill(checkpoint: Checkpoint, folder: Path) -> None:
         )
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
     with (folder / WEIGHTS).open("xb") as file:
-        write_safetensors(file, checkpoint.tensors())
+        write_safetensors(file, split(checkpoint.tensors()))
     blocks = getattr(checkpoint, "blocks", None)
     for name in checkpoint.files():
         fault = name_fault(name)

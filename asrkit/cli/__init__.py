@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -72,8 +73,19 @@ def say(message: str) -> None:
     click.echo(f"asrkit: {message}", err=True)
 
 
+class _Said(logging.Handler):
+    """Shows the library's own warnings like all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+SAID = _Said(logging.WARNING)
+
+
 def main(args: list[str] | None = None) -> Any:
     """Entry point: errors become one line and an exit code: 1 for something that failed, 2 for wrong usage."""
+    logging.getLogger("asrkit").addHandler(SAID)  # adding it again changes nothing
     try:
         return cli.main(args, prog_name="asrkit", standalone_mode=False)
     except click.exceptions.Exit as leave:

@@ -12,23 +12,31 @@ from asrkit.plugins import registry
 
 __all__ = ["command"]
 
+QUANTIZED = ("int8", "int4")
+"""As in asrkit.quantize, which would import NumPy for `asrkit --help`."""
+
 
 @click.command("convert")
 @click.argument("model")
 @click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--precision", type=click.Choice(QUANTIZED), help="Quantise the matrices.  [default: as they are]")
 @click.option("--overwrite", is_flag=True, help="Replace a checkpoint folder, with everything in it.")
-def command(model: str, directory: Path, overwrite: bool) -> None:
+def command(model: str, directory: Path, precision: str | None, overwrite: bool) -> None:
     """Write the checkpoint MODEL as a folder that loads the same way.
 
     \b
     asrkit convert checkpoint.nemo checkpoint/
     asrkit run --model checkpoint/ talk.wav
+    asrkit convert checkpoint.nemo small/ --precision int8
     """
     from asrkit.checkpoints.directory import DirectoryCheckpoint, write_directory
-    from asrkit.loading import find_model, open_checkpoint
+    from asrkit.loading import find_model, open_checkpoint, quantized_checkpoint
 
     if DirectoryCheckpoint.recognises(directory) and not overwrite:
         raise UsageError(f"{directory} holds a checkpoint already; --overwrite replaces it and everything in it")
-    _, path = find_model(registry(), model)
-    write_directory(open_checkpoint(registry(), path), directory, overwrite=overwrite)
+    if precision is None:
+        checkpoint = open_checkpoint(registry(), find_model(registry(), model)[1])
+    else:
+        checkpoint = quantized_checkpoint(model, precision)
+    write_directory(checkpoint, directory, overwrite=overwrite)
     say(f"wrote {directory}")

@@ -22,7 +22,18 @@ from asrkit.values import Failure, Transcript
 __all__ = ["command"]
 
 
-FLAGS = {"backend", "batch_size", "device", "format", "model", "output_dir", "precision", "strategy", "threads", "tokens"}
+FLAGS = {
+    "backend",
+    "batch_size",
+    "device",
+    "format",
+    "model",
+    "output_dir",
+    "precision",
+    "strategy",
+    "threads",
+    "tokens",
+}
 """What -o cannot set, since it is not an option of the model."""
 
 
@@ -37,7 +48,7 @@ FLAGS = {"backend", "batch_size", "device", "format", "model", "output_dir", "pr
 @click.option("--backend", default="auto", show_default=True, help="auto, or a name from `asrkit backends`.")
 @click.option("--device", help="One of the backend's devices.  [default: the backend's]")
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads, where the backend lets them be chosen.")
-@click.option("--precision", default="fp32", show_default=True, help="One that `asrkit backends` lists.")
+@click.option("--precision", help="One that `asrkit backends` lists.  [default: the checkpoint's, else fp32]")
 @click.option("--strategy", help="Decoding strategy.  [default: the model's]")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings decoded together."
@@ -53,7 +64,7 @@ def command(
     backend: str,
     device: str | None,
     threads: int | None,
-    precision: str,
+    precision: str | None,
     strategy: str | None,
     batch_size: int,
     format_name: str,
@@ -95,7 +106,7 @@ def command(
     if verbose:
         capabilities = loaded.backend.capabilities
         versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
-        say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {precision} ({versions})")
+        say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {loaded.precision} ({versions})")
     outcomes = loaded.outcomes(list(audio), strategy=strategy, batch_size=batch_size, **{**asked, **extra})
     report = _Report(verbose)
     if output_dir is None:

@@ -74,7 +74,11 @@ class NormedConv1d(Conv1d):
 
 
 class Conv2d:
-    """Convolution over an image, (B, H, W, C) to (B, H', W', O); arguments as for :class:`Conv1d`."""
+    """Convolution over an image, (B, H, W, C) to (B, H', W', O); arguments as for :class:`Conv1d`.
+
+    Args:
+        relu: whether a ReLU follows.
+    """
 
     def __init__(
         self,
@@ -85,13 +89,16 @@ class Conv2d:
         padding: int = 0,
         groups: int = 1,
         bias: bool = True,
+        relu: bool = False,
     ) -> None:
         self.ops = weights.ops
+        self.relu = relu
         self.stride, self.groups = stride, groups
         self.padding = ((padding, padding), (padding, padding))
         self.weight = weights.kernel("weight", shape=shape)
         self.bias = weights.vector("bias", shape=shape[:1]) if bias else None
 
-    def __call__(self, x: Array) -> Array:
-        """Convolve."""
-        return self.ops.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups)
+    def __call__(self, x: Array, valid: Array | None = None) -> Array:
+        """Convolve; rows of the result that are not ``valid`` (B, H') become zero."""
+        options = {"stride": self.stride, "padding": self.padding, "groups": self.groups}
+        return self.ops.conv2d(x, self.weight, self.bias, **options, relu=self.relu, valid=valid)

@@ -47,7 +47,7 @@ def test_backends(call, install):
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in lines if line[0] != " "] == ["mlx", "numpy", "quantum", "plugin"]
     assert sum("(auto)" in line for line in lines) == 1
-    assert f"numpy        cpu, fp32, numpy {np.__version__}" in out
+    assert f"numpy        cpu, fp32, int8, int4, numpy {np.__version__}" in out
     assert "quantum      cannot run: needs a flux capacitor" in lines
     assert lines[-1].startswith("plugin 'broken' is broken: ")
 

@@ -6,17 +6,18 @@ Source: NeMo 3.0 ``ConformerEncoder`` and "Fast Conformer with Linearly Scalable
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import attrs
 import numpy as np
 
-from asrkit.arrays import Array, Encoded, Features
+from asrkit.arrays import Array, Encoded, Features, varying
 from asrkit.config import Config
 from asrkit.nn import Conv2d, LayerNorm, Linear, NormedConv1d, Pointwise, length_mask
 from asrkit.ops import Ops
 from asrkit.weights import Weights
 
-__all__ = ["FastConformer", "FastConformerConfig"]
+__all__ = ["FastConformer", "FastConformerConfig", "Positions"]
 
 
 @attrs.frozen
@@ -83,6 +84,18 @@ class FastConformerConfig:
         )
 
 
+PREPARED = 1024
+"""States (82 s for Canary) up to which the projected positions are kept: for more of them they take too much memory."""
+
+
+@varying(offsets=(None, None, "offsets", None))
+class Positions(NamedTuple):
+    """What depends on nothing but the number of states."""
+
+    offsets: tuple[Array, ...]
+    """Per layer (1, H, 2N, E), for the offsets N-1 ... -N."""
+
+
 class FastConformer:
     """Features to encoder states, (B, T, F) to (B, S, D) with S = ceil(T / stride).
 
@@ -110,25 +123,47 @@ class FastConformer:
         rates = np.exp(np.arange(0, config.width, 2) * (-math.log(10000.0) / config.width))
         self._rates = weights.backend.asarray(rates.astype(np.float32))
 
-    def __call__(self, features: Features) -> Encoded:
-        """Encode a batch; the states beyond a row's length mean nothing."""
+    def prepare(self, frames: int) -> Positions | None:
+        """The projected positions for up to ``frames`` states, which depend on nothing else; None for very many.
+
+        Computed at once and not per call: that is a tenth of the encoder's products.
+        """
+        if frames > PREPARED:
+            return None
+        table = self.ops.xp.astype(self._positions(frames), self._dtype)
+        return Positions(tuple(layer.self_attn.offsets(table) for layer in self.layers))
+
+    def __call__(self, features: Features, context: Positions | None = None) -> Encoded:
+        """Encode a batch; the states beyond a row's length mean nothing.
+
+        Args:
+            context: what :meth:`prepare` gave for at least as many states.
+        """
         xp = self.ops.xp
         x, lengths = self.pre_encode(xp.astype(features.values, self._dtype), features.lengths)
         if self._scale != 1.0:
             x = x * self._scale
-        positions = xp.astype(self._positions(x.shape[1]), self._dtype)
+        offsets = self._offsets(x.shape[1], context)
         valid = length_mask(self.ops, lengths, x.shape[1])
-        for layer in self.layers:
-            x = layer(x, positions, valid)
+        for layer, by_layer in zip(self.layers, offsets, strict=True):
+            x = layer(x, by_layer, valid)
         return Encoded(x, lengths)
 
+    def _offsets(self, frames: int, context: Positions | None) -> list[Array]:
+        """Projected positions for the offsets T-1 ... -T, per layer (1, H, 2T, E)."""
+        if context is None:
+            table = self.ops.xp.astype(self._positions(frames), self._dtype)
+            return [layer.self_attn.offsets(table) for layer in self.layers]
+        first = context.offsets[0].shape[2] // 2 - frames
+        return [offsets[:, :, first : first + 2 * frames, :] for offsets in context.offsets]
+
     def _positions(self, frames: int) -> Array:
-        """Rows for the offsets T-1 ... -(T-1): (1, 2T-1, D), sines in even and cosines in odd columns."""
+        """Rows for the offsets T-1 ... -T: (1, 2T, D), sines in even and cosines in odd columns."""
         xp = self.ops.xp
-        offsets = xp.astype((frames - 1) - xp.arange(2 * frames - 1, dtype=xp.int32), xp.float32)
+        offsets = xp.astype((frames - 1) - xp.arange(2 * frames, dtype=xp.int32), xp.float32)
         angles = offsets[:, None] * self._rates[None, :]
         table = xp.stack([xp.sin(angles), xp.cos(angles)], axis=-1)
-        return xp.reshape(table, (1, 2 * frames - 1, self.width))
+        return xp.reshape(table, (1, 2 * frames, self.width))
 
 
 class Subsampling:
@@ -139,12 +174,12 @@ class Subsampling:
         conv = weights / "conv"
         channels, stages = config.channels, config.stride.bit_length() - 1
         depthwise, pointwise = (channels, 1, 3, 3), (channels, channels, 1, 1)
-        self.first = Conv2d(conv / 0, depthwise, stride=(2, 2), padding=1)
+        self.first = Conv2d(conv / 0, depthwise, stride=(2, 2), padding=1, relu=True)
         # The checkpoint numbers activations too: 0 conv, 1 ReLU, then depthwise, pointwise, ReLU for each stage.
         self.stages = [
             (
                 Conv2d(conv / (2 + 3 * n), depthwise, stride=(2, 2), padding=1, groups=channels),
-                Conv2d(conv / (3 + 3 * n), pointwise),
+                Conv2d(conv / (3 + 3 * n), pointwise, relu=True),
             )
             for n in range(stages - 1)
         ]
@@ -157,21 +192,16 @@ class Subsampling:
     def __call__(self, x: Array, lengths: Array) -> tuple[Array, Array]:
         """(B, T, F) and (B,) to (B, S, D) and (B,); what lies beyond a row's length is zeroed before each stage."""
         xp = self.ops.xp
-        x = self._masked(x[..., None], lengths)
-        x, lengths = self._halved(xp.maximum(self.first(x), 0.0), lengths)
+        valid = length_mask(self.ops, lengths, x.shape[1])
+        x = xp.where(valid[:, :, None], x, xp.asarray(0.0, dtype=x.dtype))[..., None]
+        lengths, frames = (lengths + 1) // 2, (x.shape[1] + 1) // 2
+        x = self.first(x, length_mask(self.ops, lengths, frames))
         for depthwise, pointwise in self.stages:
-            x, lengths = self._halved(xp.maximum(pointwise(depthwise(x)), 0.0), lengths)
+            lengths, frames = (lengths + 1) // 2, (frames + 1) // 2
+            x = pointwise(depthwise(x), length_mask(self.ops, lengths, frames))
         # Channel-major, bin-minor, as the projection expects it.
         x = xp.permute_dims(x, (0, 1, 3, 2))
         return self.out(xp.reshape(x, (x.shape[0], x.shape[1], self.size))), lengths
-
-    def _halved(self, x: Array, lengths: Array) -> tuple[Array, Array]:
-        lengths = (lengths + 1) // 2
-        return self._masked(x, lengths), lengths
-
-    def _masked(self, x: Array, lengths: Array) -> Array:
-        valid = length_mask(self.ops, lengths, x.shape[1])
-        return self.ops.xp.where(valid[:, :, None, None], x, self.ops.xp.asarray(0.0, dtype=x.dtype))
 
 
 class ConformerBlock:
@@ -189,10 +219,10 @@ class ConformerBlock:
         self.feed_forward2 = FeedForward(weights / "feed_forward2", config)
         self.norm_out = LayerNorm(weights / "norm_out", width)
 
-    def __call__(self, x: Array, positions: Array, valid: Array) -> Array:
-        """(B, S, D) with positions (1, 2S-1, D) and valid (B, S)."""
+    def __call__(self, x: Array, offsets: Array, valid: Array) -> Array:
+        """(B, S, D) with projected offsets (1, H, 2S, E) and valid (B, S)."""
         x = x + self.feed_forward1(self.norm_feed_forward1(x)) * 0.5
-        x = x + self.self_attn(self.norm_self_att(x), positions, valid)
+        x = x + self.self_attn(self.norm_self_att(x), offsets, valid)
         x = x + self.conv(self.norm_conv(x), valid)
         x = x + self.feed_forward2(self.norm_feed_forward2(x)) * 0.5
         return self.norm_out(x)
@@ -224,14 +254,17 @@ class RelativeAttention:
         self.pos_bias_u = weights.vector("pos_bias_u", shape=(heads, self.depth))
         self.pos_bias_v = weights.vector("pos_bias_v", shape=(heads, self.depth))
 
-    def __call__(self, x: Array, positions: Array, valid: Array) -> Array:
-        """(B, S, D) to the same; keys at invalid positions are not attended to."""
+    def offsets(self, positions: Array) -> Array:
+        """Positions (1, N, D) projected and split: (1, H, N, E)."""
+        return self._heads(self.linear_pos(positions))
+
+    def __call__(self, x: Array, offsets: Array, valid: Array) -> Array:
+        """(B, S, D) with offsets (1, H, 2S, E) to the same; keys at invalid positions are not attended to."""
         xp, scale = self.ops.xp, 1.0 / math.sqrt(self.depth)
         qkv = self.qkv(x)
         q, k, v = (qkv[..., n * self.width : (n + 1) * self.width] for n in range(3))
         q = xp.reshape(q, (q.shape[0], q.shape[1], self.heads, self.depth))
-        offsets = xp.matrix_transpose(self._heads(self.linear_pos(positions)))
-        by_offset = self.ops.matmul(xp.permute_dims(q + self.pos_bias_v, (0, 2, 1, 3)), offsets)
+        by_offset = self.ops.matmul(xp.permute_dims(q + self.pos_bias_v, (0, 2, 1, 3)), xp.matrix_transpose(offsets))
         y = self.ops.attention(
             xp.permute_dims(q + self.pos_bias_u, (0, 2, 1, 3)),
             self._heads(k),
@@ -249,15 +282,16 @@ class RelativeAttention:
 
 
 def shift(ops: Ops, scores: Array) -> Array:
-    """Scores by offset to scores by key: (B, H, S, 2S-1), column m for the offset S-1-m, to (B, H, S, S).
+    """Scores by offset to scores by key: (B, H, S, 2S), column m for the offset S-1-m, to (B, H, S, S).
 
-    Row i needs the columns S-1-i ... 2S-2-i. With one more column in front, the same numbers read as rows of S put
-    each row one place further left than the row above it.
+    Row i needs the columns S-1-i ... 2S-2-i. Read from the (S-1)-th number on in rows of 2S-1, one shorter than they
+    are, each row begins one place further left than the row above it. The last column is there for that only.
     """
     xp = ops.xp
     batch, heads, frames, columns = scores.shape
-    x = xp.reshape(ops.pad(scores, 3, 1, 0), (batch, heads, columns + 1, frames))
-    return xp.reshape(x[:, :, 1:, :], (batch, heads, frames, columns))[..., :frames]
+    flat = xp.reshape(scores, (batch, heads, frames * columns))
+    x = flat[:, :, frames - 1 : frames - 1 + frames * (2 * frames - 1)]
+    return xp.reshape(x, (batch, heads, frames, 2 * frames - 1))[..., :frames]
 
 
 class ConvolutionModule:

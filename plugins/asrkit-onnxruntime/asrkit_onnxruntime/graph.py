@@ -39,6 +39,11 @@ class Graph:
         self.initializers: list[onnx.TensorProto] = []
         self.external: dict[str, np.ndarray] = {}
         """Large constants by name, handed to the session without a copy."""
+        self.before: dict[tuple[str, str], Any] = {}
+        """What a value was before it was reshaped or turned, by ("Reshape" or "Transpose", name): doing either again
+        can begin there."""
+        self.turns: dict[str, list[int]] = {}
+        """Order of the axes of each turned value."""
         self._count = 0
         self._constants: dict[Any, str] = {}
         self._sizes: dict[Size, str] = {}

@@ -16,36 +16,35 @@ from onnx import TensorProto, helper
 from asrkit.quantize import BLOCK, Quantized
 from asrkit_onnxruntime.array import OrtArray, plain
 from asrkit_onnxruntime.graph import IR_VERSION, OPSET, Graph
-from asrkit_onnxruntime.sizes import SizeLike
 
 __all__ = ["eight_bits", "four_bits", "magnitude"]
 
 MICROSOFT = "com.microsoft"
 
 
-def eight_bits(graph: Graph, x: str, rows: SizeLike, weight: Quantized) -> str:
-    """x (rows, I) with a matrix (O, I), without bias: (rows, O)."""
+def eight_bits(graph: Graph, x: OrtArray, weight: Quantized) -> str:
+    """x (..., I) with a matrix (O, I), without bias: (..., O)."""
     top = magnitude()
-    absolute = graph.emit("Abs", [x])
+    absolute = graph.emit("Abs", [x.name])
     largest = graph.emit("ReduceMax", [absolute, graph.constant(np.array([-1], np.int64))], keepdims=1)
-    scale = graph.emit("Mul", [largest, graph.constant(np.array(1 / top, np.float32))])
     # A row of zeros has the scale 0, and so the result 0, whatever bytes 0/0 becomes.
-    each = graph.emit("Reshape", [scale, graph.constant(np.array([-1], np.int64))])
-    middle = graph.constant(np.array([top + 1], np.uint8))
-    middles = graph.emit("Expand", [middle, graph.size(rows)])
-    whole = graph.emit("QuantizeLinear", [x, each, middles], axis=0)
+    scale = graph.emit("Mul", [largest, graph.constant(np.array(1 / top, np.float32))])
+    middle = graph.constant(np.array(top + 1, np.uint8))
+    middles = graph.emit("Expand", [middle, graph.shape((*x.shape[:-1], 1))])
+    # A block as long as the row: a scale for each row whatever the number of axes.
+    whole = graph.emit("QuantizeLinear", [x.name, scale, middles], axis=-1, block_size=weight.shape[1])
     inputs = [whole, graph.constant(weight.values), graph.constant(np.array(1, np.float32))]
-    inputs += [graph.constant(weight.scales), graph.constant(np.array(top + 1, np.uint8))]
+    inputs += [graph.constant(weight.scales), middle]
     product = graph.emit("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
     name: str = graph.emit("Mul", [product, scale])
     return name
 
 
-def four_bits(graph: Graph, x: str, weight: Quantized, bias: OrtArray | None) -> str:
-    """x (rows, I) with a matrix (O, I) and its bias: (rows, O); bytes for each block of a row of x."""
+def four_bits(graph: Graph, x: OrtArray, weight: Quantized, bias: OrtArray | None) -> str:
+    """x (..., I) with a matrix (O, I) and its bias: (..., O); x is rounded by blocks of its rows."""
     outputs, inputs = weight.shape
     blocks = weight.values.reshape(outputs, inputs // BLOCK, BLOCK // 2)
-    names = [x, graph.constant(blocks), graph.constant(weight.scales.reshape(-1))]
+    names = [x.name, graph.constant(blocks), graph.constant(weight.scales.reshape(-1))]
     if bias is not None:
         names += ["", "", plain(graph, bias)]
     sizes = {"K": inputs, "N": outputs, "bits": 4, "block_size": BLOCK}

@@ -77,8 +77,14 @@ class Namespace:
         if x.value is not None and all(isinstance(size, int) for size in shape):
             return OrtArray(x.value.reshape(shape))
         graph = _graph(shape, x)
-        target, result = _reshaped(x.shape, shape)
+        _, result = _reshaped(x.shape, shape)
+        # Only the first and the last of several shapes matter.
+        x = graph.before.get(("Reshape", x.name), x)
+        if len(result) == len(x.shape) and all(map(_same, result, x.shape)):
+            return x
+        target, _ = _reshaped(x.shape, result)
         name = graph.emit("Reshape", [plain(graph, x), graph.shape(target)])
+        graph.before["Reshape", name] = x
         return OrtArray(None, graph, name, x.dtype, result)
 
     def permute_dims(self, x: OrtArray, axes: Sequence[int]) -> OrtArray:
@@ -86,7 +92,14 @@ class Namespace:
         if x.value is not None:
             return OrtArray(np.transpose(x.value, axes))
         assert x.graph is not None
+        source = x.graph.before.get(("Transpose", x.name))
+        if source is not None:
+            earlier = x.graph.turns[x.name]
+            x, axes = source, [earlier[axis] for axis in axes]
+        if list(axes) == list(range(len(axes))):
+            return x
         name = x.graph.emit("Transpose", [x.name], perm=list(axes))
+        x.graph.before["Transpose", name], x.graph.turns[name] = x, list(axes)
         return OrtArray(None, x.graph, name, x.dtype, [x.shape[axis] for axis in axes])
 
     def matrix_transpose(self, x: OrtArray) -> OrtArray:
@@ -287,6 +300,13 @@ def _reshaped(old: Sequence[SizeLike], new: Sequence[Any]) -> tuple[list[SizeLik
     if len(unknown) == 1 and -1 not in [size for size in target if isinstance(size, int)]:
         target[unknown[0]] = -1
     return target, result
+
+
+def _same(a: SizeLike, b: SizeLike) -> bool:
+    """Whether two sizes are the same number or the same expression."""
+    if isinstance(a, int) or isinstance(b, int):
+        return isinstance(a, int) and isinstance(b, int) and a == b
+    return a.same(b)
 
 
 def _inferred(old: Sequence[SizeLike], others: Sequence[SizeLike]) -> SizeLike:

@@ -11,7 +11,7 @@ from asrkit.arrays import MASKED, Array
 from asrkit.backends.numpy import NumpyOps
 from asrkit.ops import Ops, check_groups
 from asrkit.quantize import Quantized
-from asrkit_onnxruntime.array import OrtArray, broadcast, graph_of, plain
+from asrkit_onnxruntime.array import OrtArray, graph_of, plain
 from asrkit_onnxruntime.graph import Graph
 from asrkit_onnxruntime.integers import eight_bits, four_bits
 
@@ -47,14 +47,11 @@ class OrtOps(Ops):
 
     def _integer(self, graph: Graph, x: OrtArray, weight: Quantized, bias: Array | None) -> OrtArray:
         """A product with a matrix in few bits; every row of ``x`` is rounded by itself."""
-        rows = 1
-        for size in x.shape[:-1]:
-            rows = size * rows
-        flat = self.xp.reshape(x, (rows, x.shape[-1]))
-        four = weight.bits == 4
-        name = four_bits(graph, flat.name, weight, bias) if four else eight_bits(graph, flat.name, rows, weight)
-        y = self.xp.reshape(_like(graph, name, x, (rows, weight.shape[0])), (*x.shape[:-1], weight.shape[0]))
-        return y if bias is None or four else y + bias
+        shape = (*x.shape[:-1], weight.shape[0])
+        if weight.bits == 4:
+            return _like(graph, four_bits(graph, x, weight, bias), x, shape)
+        y = _like(graph, eight_bits(graph, x, weight), x, shape)
+        return y if bias is None else y + bias
 
     def embed(self, ids: Array, table: Array) -> Array:
         """See :meth:`Ops.embed`."""
@@ -73,19 +70,26 @@ class OrtOps(Ops):
         stride: tuple[int, int] = (1, 1),
         padding: Padding = ((0, 0), (0, 0)),
         groups: int = 1,
+        relu: bool = False,
+        valid: Array | None = None,
     ) -> Array:
         """See :meth:`Ops.conv2d`: channels first inside the operator; ONNX Runtime cancels turns back and forth."""
         graph = graph_of(x)
         if graph is None:
-            return self._on_host("conv2d", x, kernel, bias, stride=stride, padding=padding, groups=groups)
+            options = {"stride": stride, "padding": padding, "groups": groups, "relu": relu, "valid": valid}
+            return self._on_host("conv2d", x, kernel, bias, **options)
         check_groups(groups, kernel.shape)
-        if kernel.shape[2:] == (1, 1) and groups == 1 and stride == (1, 1) and not any(map(any, padding)):
-            return self.linear(x, self.xp.reshape(kernel, kernel.shape[:2]), bias)
+        (top, bottom), (left, right) = padding
+        height = (x.shape[1] + (top + bottom - kernel.shape[2])) // stride[0] + 1
+        width = (x.shape[2] + (left + right - kernel.shape[3])) // stride[1] + 1
         turned = self.xp.permute_dims(x, (0, 3, 1, 2))
+        # Of an image with few channels the result is many times larger, and a pass over it for the mask is what costs.
+        silenced = relu and valid is not None and kernel.shape[1] == 1 and groups == 1 and top == kernel.shape[2] // 2
+        if silenced:
+            turned, kernel = self._silenced(turned, kernel, valid, stride[0])
         inputs = [plain(graph, turned), plain(graph, kernel)]
         if bias is not None:
             inputs.append(plain(graph, bias))
-        (top, bottom), (left, right) = padding
         name = graph.emit(
             "Conv",
             inputs,
@@ -94,10 +98,27 @@ class OrtOps(Ops):
             group=groups,
             kernel_shape=list(kernel.shape[2:]),
         )
-        height = (x.shape[1] + (top + bottom - kernel.shape[2])) // stride[0] + 1
-        width = (x.shape[2] + (left + right - kernel.shape[3])) // stride[1] + 1
+        if relu:
+            name = graph.emit("Relu", [name])
         y = _like(graph, name, x, (x.shape[0], kernel.shape[0], height, width))
+        if valid is not None and not silenced:
+            y = self.xp.where(valid[:, None, :, None], y, 0.0)
         return self.xp.permute_dims(y, (0, 2, 3, 1))
+
+    def _silenced(self, x: Array, kernel: Array, valid: Array, stride: int) -> tuple[Array, Array]:
+        """Image (B, 1, H, W) and kernel (O, 1, KH, KW), each with a channel more that makes invalid rows very negative.
+
+        The channel is 1 where the middle of the kernel meets a row to be silenced, and after the ReLU nothing is left
+        of it. Valid rows get nought times the kernel's weight, which changes no bit.
+        """
+        xp = self.xp
+        rows = xp.astype(xp.logical_not(valid), xp.float32)[:, :, None]
+        rows = xp.concat([rows, *[rows * 0.0] * (stride - 1)], axis=2)
+        rows = xp.reshape(rows, (rows.shape[0], rows.shape[1] * stride))[:, None, : x.shape[2], None]
+        weights = np.zeros_like(kernel.value)
+        weights[:, :, kernel.shape[2] // 2, kernel.shape[3] // 2] = -1e30
+        image = xp.concat([x, xp.broadcast_to(rows, x.shape)], axis=1)
+        return image, OrtArray(np.concatenate([kernel.value, weights], axis=1))
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
         """See :meth:`Ops.layer_norm`."""
@@ -133,19 +154,32 @@ class OrtOps(Ops):
         mask: Array | None = None,
         bias: Array | None = None,
     ) -> Array:
-        """See :meth:`Ops.attention`."""
+        """See :meth:`Ops.attention`: one operator for all of it, which takes rows as they come from a projection."""
         graph = graph_of(q, k, v)
         if graph is None:
             return self._on_host("attention", q, k, v, scale=scale, mask=mask, bias=bias)
-        names = [plain(graph, q), plain(graph, k)]
-        shape = (*broadcast(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2])
-        scores = graph.emit("FusedMatMul", names, domain="com.microsoft", transB=1, alpha=float(scale))
-        if bias is not None:
-            scores = graph.emit("Add", [scores, plain(graph, bias)])
+        xp = self.xp
+        added = bias
         if mask is not None:
-            masked = graph.constant(np.array(MASKED, np.float32))
-            scores = graph.emit("Where", [plain(graph, mask), scores, masked])
-        return self.softmax(_like(graph, scores, q, shape)) @ v
+            hidden = xp.where(mask, OrtArray(np.zeros((), np.float32)), MASKED)
+            added = hidden if bias is None else bias + hidden
+        names = [self._rows(graph, q)]
+        # The operator takes keys and values also by heads, as a cache holds them; what was just turned is turned back.
+        turned = all(("Transpose", x.name) in graph.before for x in (k, v))
+        names += [self._rows(graph, x) if turned else plain(graph, x) for x in (k, v)]
+        if added is not None:
+            # The first two axes may stay 1, the others must be there.
+            shape = (*added.shape[:2], q.shape[2], k.shape[2])
+            names += ["", "", plain(graph, added if bias is not None else xp.broadcast_to(added, shape))]
+        heads = {"num_heads": q.shape[1], "scale": float(scale)}
+        name = graph.emit("MultiHeadAttention", names, domain="com.microsoft", **heads)
+        y = _like(graph, name, q, (q.shape[0], q.shape[2], q.shape[1] * v.shape[3]))
+        return xp.permute_dims(xp.reshape(y, (*y.shape[:2], q.shape[1], v.shape[3])), (0, 2, 1, 3))
+
+    def _rows(self, graph: Graph, x: OrtArray) -> str:
+        """(B, H, N, E) as (B, N, H*E)."""
+        turned = self.xp.permute_dims(x, (0, 2, 1, 3))
+        return plain(graph, self.xp.reshape(turned, (*turned.shape[:2], x.shape[1] * x.shape[3])))
 
     def extend(self, store: Array, new: Array, used: Array) -> tuple[Array, Array]:
         """See :meth:`Ops.extend`: the store holds exactly what is used, and grows."""

@@ -1,0 +1,35 @@
+"""Where asrkit keeps what it can make again, and how files are written so that nobody ever reads half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import platformdirs
+
+__all__ = ["cache_folder", "write_whole"]
+
+
+def cache_folder() -> Path:
+    """``ASRKIT_CACHE``, or the platform's folder for caches. It may not exist yet."""
+    chosen = os.environ.get("ASRKIT_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("asrkit", appauthor=False)
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file that appears under its name only when it is complete; its folders are made.
+
+    Raises:
+        OSError: the disk refuses; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with partial.open("xb") as file:
+            write(file)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
