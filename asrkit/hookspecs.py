@@ -20,7 +20,8 @@ hookimpl = pluggy.HookimplMarker("asrkit")
 def register_backends(register: Any) -> None:
     """Register backends: ``register(name, factory, probe)``.
 
-    ``factory(device=None, threads=None)`` makes the backend, and may lack either; ``probe()`` returns None if it can run here, else the reason why not.
+    ``factory(device=None, threads=None)`` makes the backend, and may lack either argument; ``probe()`` returns None if
+    it can run here, else the reason why not.
     """
 
 

@@ -109,7 +109,7 @@ def _precision(checkpoint: Checkpoint, backend: Backend, asked: str | None) -> s
         )
     if stored is not None and precision != stored:
         raise OptionError(
-            f"{checkpoint.path}: was converted to {stored}, so it has no precision {precision!r}; leave the precision out"
+            f"{checkpoint.path}: was converted to {stored} and has no precision {precision!r}; leave the precision out"
         )
     return precision
 
@@ -132,7 +132,7 @@ def quantized_checkpoint(name_or_path: str | os.PathLike[str], precision: str) -
     # Which tensors are matrices of a product only the model's own code knows, so it is built, without computing.
     read = CachedCheckpoint(checkpoint, precision)
     _build(build, read, _Reader(), precision, spec, _settings(build, {}, str(path)))
-    converted: Checkpoint = QuantizedCheckpoint(checkpoint, read)  # type: ignore[assignment]  # delegates the rest
+    converted: Checkpoint = QuantizedCheckpoint(checkpoint, read)
     return converted
 
 

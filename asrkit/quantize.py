@@ -53,9 +53,9 @@ class Quantized:
         return 2
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of values and scales."""
-        return self.values.nbytes + self.scales.nbytes
+    def size(self) -> int:
+        """O * I."""
+        return self.shape[0] * self.shape[1]
 
     def integers(self) -> np.ndarray:
         """int8 (O, I), without the scales."""
@@ -97,7 +97,7 @@ def joined(parts: Sequence[Quantized]) -> Quantized:
 
 
 def widened(tensors: Sequence[np.ndarray | Quantized]) -> list[np.ndarray]:
-    """What :meth:`asrkit.interfaces.Backend.weight` is given as float arrays, for a backend without integer products."""
+    """What :meth:`asrkit.interfaces.Backend.weight` is given, as float arrays, for backends that need them."""
     return [tensor.widen() if isinstance(tensor, Quantized) else tensor for tensor in tensors]
 
 

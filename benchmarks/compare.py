@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from report import describe_machine, summarize, tables
 
 HERE = Path(__file__).resolve().parent
@@ -39,11 +40,13 @@ CONTESTANTS = (
 class Worker:
     """One contestant's process."""
 
-    def __init__(self, name: str, command: list[str], threads: int, log: Path) -> None:
+    def __init__(self, name: str, command: list[str], threads: int | None, log: Path) -> None:
         self.name, self.log = name, log
-        counts = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-        # Without a GPU in sight PyTorch and ONNX Runtime stay on the CPU.
-        environment = {**os.environ, **dict.fromkeys(counts, str(threads)), "CUDA_VISIBLE_DEVICES": ""}
+        environment = dict(os.environ)
+        if threads is not None:
+            counts = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+            # Without a GPU in sight PyTorch stays on the CPU.
+            environment |= {**dict.fromkeys(counts, str(threads)), "CUDA_VISIBLE_DEVICES": ""}
         with log.open("w", encoding="utf-8") as errors:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
@@ -83,13 +86,11 @@ def bursts(seconds: float) -> np.ndarray:
 
 
 def recording(file: str, seconds: float) -> np.ndarray:
-    """The first seconds of a mono recording at 16 kHz."""
-    import soundfile
-
-    wave, rate = soundfile.read(file, dtype="float32")
-    if rate != RATE or wave.ndim != 1 or len(wave) < seconds * RATE:
-        raise SystemExit(f"{file}: not {seconds:g} s of one channel at {RATE} Hz")
-    return wave[: round(seconds * RATE)]
+    """The first so many seconds of a mono recording at 16 kHz, or all of it if it is shorter."""
+    wave, rate = soundfile.read(file, dtype="float32", frames=round(seconds * RATE))
+    if rate != RATE or wave.ndim != 1:
+        raise SystemExit(f"{file}: not one channel at {RATE} Hz")
+    return wave
 
 
 def prepare(args: argparse.Namespace) -> str:
@@ -129,15 +130,15 @@ def command(name: str, args: argparse.Namespace, model: str, samples: str) -> li
     return [*worker, *usual, "--backend", backend, "--precision", precision]
 
 
-def measure(workers: list[Worker], args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+def measure(workers: list[Worker], rounds: int, pause: float) -> dict[str, list[dict[str, Any]]]:
     """All answers, warm-up included. Everybody is asked once a round, and each round starts with the next one."""
     answers: dict[str, list[dict[str, Any]]] = {worker.name: [] for worker in workers}
-    for number in range(args.warmup + args.repeats):
+    for number in range(rounds):
         start = number % len(workers)
         for worker in workers[start:] + workers[:start]:
-            time.sleep(args.pause)  # thread pools go on spinning for a moment after their work
+            time.sleep(pause)  # thread pools go on spinning for a moment after their work
             answers[worker.name].append(worker.run())
-        print(f"round {number + 1} of {args.warmup + args.repeats}", file=sys.stderr)
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
     return answers
 
 
@@ -179,7 +180,8 @@ def main() -> None:
     (args.work / "logs").mkdir(parents=True, exist_ok=True)
     model = prepare(args)
     samples = str(args.work / "samples.npy")
-    np.save(samples, recording(args.audio, args.seconds) if args.audio else bursts(args.seconds))
+    wave = recording(args.audio, args.seconds) if args.audio else bursts(args.seconds)
+    np.save(samples, wave)
     load_before = os.getloadavg()
     workers: list[Worker] = []
     try:
@@ -190,7 +192,7 @@ def main() -> None:
         prompts = {tuple(worker.loaded["prompt"]) for worker in workers}
         if len(prompts) > 1:
             raise SystemExit(f"the prompts differ: {prompts}")
-        answers = measure(workers, args)
+        answers = measure(workers, args.warmup + args.repeats, args.pause)
     finally:
         for worker in workers:
             worker.close()
@@ -198,8 +200,12 @@ def main() -> None:
         "command": shlex.join([sys.executable, *sys.argv]),
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "machine": describe_machine() | {"load_before": load_before, "load_after": os.getloadavg()},
-        "settings": {key: getattr(args, key) for key in ("seconds", "tokens", "threads", "warmup", "repeats", "pause")}
-        | {"model": Path(model).name, "audio": Path(args.audio).name if args.audio else "bursts of noise, seed 0"},
+        "settings": {key: getattr(args, key) for key in ("tokens", "threads", "warmup", "repeats", "pause")}
+        | {
+            "seconds": len(wave) / RATE,
+            "model": Path(model).name,
+            "audio": Path(args.audio).name if args.audio else "bursts of noise, seed 0",
+        },
         "contestants": {worker.name: summarize(worker.loaded, answers[worker.name], args.warmup) for worker in workers},
     }
     text = tables(results)

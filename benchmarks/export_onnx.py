@@ -4,7 +4,7 @@
 
 FOLDER gets encoder-model.onnx, decoder-model.onnx, vocab.txt, config.json, and prompt.json with the ids that NeMo puts
 before the text. NeMo has no export for these models, so the two graphs are traced from NeMo's own modules by the
-exporter that NeMo's `export()` uses for all other models (TorchScript, opset 17); --dynamo takes PyTorch's newer one.
+exporter that NeMo's `export()` uses for all other models (TorchScript, opset 17).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from nemo.collections.asr.models import EncDecMultiTaskModel
@@ -85,12 +84,9 @@ def examples(model: EncDecMultiTaskModel) -> tuple[tuple[torch.Tensor, ...], tup
     return (features, torch.tensor([FRAMES, FRAMES - 99])), decoder
 
 
-def write_graphs(model: EncDecMultiTaskModel, folder: Path, dynamo: bool) -> None:
+def write_graphs(model: EncDecMultiTaskModel, folder: Path) -> None:
     """Both graphs, with dynamic batch and lengths."""
     for_encoder, for_decoder = examples(model)
-    options: dict[str, Any] = {"opset_version": 18 if dynamo else OPSET, "dynamo": dynamo}
-    if dynamo:
-        options["external_data"] = False
     with typecheck.disable_checks(), torch.inference_mode():
         model.encoder.update_max_seq_length(seq_length=FRAMES * 16, device=torch.device("cpu"))
         torch.onnx.export(
@@ -105,7 +101,8 @@ def write_graphs(model: EncDecMultiTaskModel, folder: Path, dynamo: bool) -> Non
                 "encoder_embeddings": {0: "batch", 1: "states"},
                 "encoder_mask": {0: "batch", 1: "states"},
             },
-            **options,
+            opset_version=OPSET,
+            dynamo=False,
         )
         torch.onnx.export(
             Decoder(model).eval(),
@@ -121,7 +118,8 @@ def write_graphs(model: EncDecMultiTaskModel, folder: Path, dynamo: bool) -> Non
                 "logits": {0: "batch", 1: "new"},
                 "decoder_hidden_states": {1: "batch", 2: "all"},
             },
-            **options,
+            opset_version=OPSET,
+            dynamo=False,
         )
 
 
@@ -147,13 +145,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--dynamo", action="store_true", help="PyTorch's newer exporter; needs the package onnxscript")
     args = parser.parse_args()
     logging.setLevel("ERROR")
     args.folder.mkdir(parents=True, exist_ok=True)
     model = EncDecMultiTaskModel.restore_from(args.model, map_location="cpu").eval()
     write_texts(model, args.folder)
-    write_graphs(model, args.folder, args.dynamo)
+    write_graphs(model, args.folder)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def summarize(loaded: dict[str, Any], answers: list[dict[str, Any]], warmup: int
         "parts": {part: statistics.median(run[part] for run in runs) for part in PARTS},
         "runs": runs,
         "peak_bytes": answers[-1]["peak_bytes"],
+        "mlx_peak_bytes": answers[-1]["mlx_peak_bytes"],
         "prompt": loaded["prompt"],
         "tokens": answers[0]["tokens"],
     }

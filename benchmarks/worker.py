@@ -1,9 +1,9 @@
 """What all workers share: they read one JSON object a line from stdin and answer with one on stdout.
 
-    {"run": true}   ->  {"seconds": {"features": ..., "encoder": ..., "decoder": ..., "all": ...}, "tokens": [...]}
+    {"run": true}   ->  {"seconds": {"features": ..., "encoder": ..., "decoder": ..., "all": ...}, "tokens": [...], ...}
     end of input    ->  the worker ends
 
-The first answer, unasked, comes when the model is loaded.
+The first answer, unasked, comes when the model is loaded. All answers have the peak memory so far.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-PARTS = ("features", "encoder", "decoder")
 
 
 class Stopwatch:
@@ -53,6 +51,12 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def device_memory() -> int:
+    """Peak of what MLX has allocated, which on a Mac need not count as the process's; 0 without MLX."""
+    module = sys.modules.get("mlx.core")
+    return int(module.get_peak_memory()) if module else 0
+
+
 def versions(*names: str) -> dict[str, str]:
     """Python's version and those of the installed ones of these distributions."""
     found = {"python": platform.python_version()}
@@ -74,7 +78,8 @@ def serve(load: Callable[[], tuple[Run, list[int], dict[str, Any]]], samples: st
     os.dup2(2, 1)
 
     def answer(content: dict[str, Any]) -> None:
-        answers.write(json.dumps({**content, "peak_bytes": peak_memory()}) + "\n")
+        memory = {"peak_bytes": peak_memory(), "mlx_peak_bytes": device_memory()}
+        answers.write(json.dumps({**content, **memory}) + "\n")
         answers.flush()
 
     start = time.perf_counter()

@@ -80,6 +80,10 @@ class Stored:
         return steps + DTYPES[self.dtype].itemsize
 
 
+_MAPPED: weakref.WeakKeyDictionary[mmap.mmap, tuple[Path, int, int]] = weakref.WeakKeyDictionary()
+"""Path, size and time of the file behind each map, which may outlive its MappedFile."""
+
+
 class MappedFile:
     """One read-only memory map of a whole file.
 
@@ -115,6 +119,7 @@ class MappedFile:
             raise CheckpointError(f"{shown} cannot be read: {reason}") from None
         self.size = status.st_size
         self.mtime_ns = status.st_mtime_ns
+        _MAPPED[self.data] = self.path, self.size, self.mtime_ns
 
     def close(self) -> None:
         """Give the map back, or, while arrays still look into it, leave that to the last of them."""
@@ -122,6 +127,37 @@ class MappedFile:
             self.data.close()
         except BufferError:
             return
+
+
+@attrs.frozen
+class Origin:
+    """Where the bytes of an array lie on disk."""
+
+    path: Path
+    offset: int
+
+
+def origin_of(array: np.ndarray) -> Origin | None:
+    """Where an array's bytes lie on disk in just its order, for a runtime that would map the file itself.
+
+    None for one that is no contiguous view of a file mapped here, or whose file is no longer the one that was mapped.
+    """
+    if not array.flags.c_contiguous:
+        return None
+    owner: object = array
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    if not isinstance(owner, mmap.mmap) or owner not in _MAPPED:
+        return None
+    path, *facts = _MAPPED[owner]
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if [status.st_size, status.st_mtime_ns] != facts:
+        return None
+    first = np.frombuffer(owner, np.uint8).__array_interface__["data"][0]
+    return Origin(path.resolve(), array.__array_interface__["data"][0] - first)
 
 
 def blocks_of(data: Buffer, offset: int, size: int, block: int = 1 << 20) -> Iterator[bytes]:

@@ -161,7 +161,7 @@ class QuantizedCheckpoint:
 
 class _Remembered(Mapping[str, Any]):
     def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
-        self._tensors = checkpoint.tensors()
+        self._tensors: Mapping[str, Any] = checkpoint.tensors()
         self._fresh = False
         self._kept: dict[str, Any] = {}
         self.asked: dict[str, Quantized] = {}

@@ -63,11 +63,16 @@ def _checkpoint(path: str) -> Iterator[tuple[str, Any]]:
     tensors = open_checkpoint(registry(), path).tensors()
     loaded = load_model(path, backend="numpy")
     # Tied tensors are one storage under two names. All are held at once: an address is free again with its array.
-    floats = [tensor for tensor in tensors.values() if tensor.dtype.kind == "f" and tensor.size]
-    unique = {tensor.__array_interface__["data"][0]: tensor.size for tensor in floats}
+    stored = [(getattr(tensor, "values", tensor), tensor.size) for tensor in tensors.values()]
+    unique = {
+        values.__array_interface__["data"][0]: size
+        for values, size in stored
+        if size and (values.dtype.kind == "f" or values.ndim == 2)
+    }
     yield "path", path
     yield "class", open_checkpoint(registry(), path).config.get("target", "unknown")
     yield "tensors", f"{len(tensors)}, {sum(unique.values()):,} values"
+    yield "precision", loaded.precision
     yield "features", f"{loaded.parts.frontend.rate} Hz, {loaded.parts.frontend.hop * 1000:g} ms a frame"
     yield "vocabulary", loaded.parts.tokenizer.size
     yield "languages", ", ".join(loaded.parts.dialect.languages)

@@ -22,18 +22,8 @@ from asrkit.values import Failure, Transcript
 __all__ = ["command"]
 
 
-FLAGS = {
-    "backend",
-    "batch_size",
-    "device",
-    "format",
-    "model",
-    "output_dir",
-    "precision",
-    "strategy",
-    "threads",
-    "tokens",
-}
+FLAGS = {"backend", "batch_size", "device", "format", "model", "output_dir", "precision"}
+FLAGS |= {"strategy", "threads", "tokens"}
 """What -o cannot set, since it is not an option of the model."""
 
 

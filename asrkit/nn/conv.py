@@ -100,5 +100,13 @@ class Conv2d:
 
     def __call__(self, x: Array, valid: Array | None = None) -> Array:
         """Convolve; rows of the result that are not ``valid`` (B, H') become zero."""
-        options = {"stride": self.stride, "padding": self.padding, "groups": self.groups}
-        return self.ops.conv2d(x, self.weight, self.bias, **options, relu=self.relu, valid=valid)
+        return self.ops.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            groups=self.groups,
+            relu=self.relu,
+            valid=valid,
+        )

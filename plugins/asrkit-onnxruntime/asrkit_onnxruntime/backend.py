@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import helper
+from onnx import TensorProto, helper
 
 from asrkit.arrays import map_tree, named_sizes
 from asrkit.backends.numpy import NumpyBackend, NumpyOps, narrow, widen
+from asrkit.checkpoints.mapped import origin_of
 from asrkit.errors import BackendError, SeamError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
@@ -26,6 +28,8 @@ from asrkit_onnxruntime.sizes import symbol
 __all__ = ["OrtBackend"]
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
+
+FOLDER = "session.model_external_initializers_file_folder_path"
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -93,6 +97,7 @@ class OrtBackend:
 
     def session(self, graph: Graph, outputs: list[str]) -> onnxruntime.InferenceSession:
         """A session for a finished graph."""
+        folder, lent = _placed(graph)
         made = helper.make_graph(
             graph.nodes,
             "asrkit",
@@ -104,13 +109,43 @@ class OrtBackend:
         model = helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # It would keep one more block for every shape it meets.
+        options.enable_mem_pattern = False
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.external.values()]
-        options.add_external_initializers(list(graph.external), values)
+        if folder is not None:
+            options.add_session_config_entry(FOLDER, str(folder))
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in lent.values()]
+        options.add_external_initializers(list(lent), values)
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[self._provider])
-        session._asrkit_kept = (values, graph.external)  # the session does not hold on to what it was lent
+        session._asrkit_kept = (values, lent)  # the session does not hold on to what it was lent
         return session
+
+
+def _placed(graph: Graph) -> tuple[Path | None, dict[str, np.ndarray]]:
+    """Tell where the large constants are: in files of one folder, which ONNX Runtime maps, or lent from memory.
+
+    What is lent it copies; of a file it reads the pages it packs, and lets them go.
+    """
+    origins = {name: origin_of(array) for name, array in graph.external.items()}
+    sizes: dict[Path, int] = {}
+    for name, origin in origins.items():
+        if origin is not None:
+            sizes[origin.path.parent] = sizes.get(origin.path.parent, 0) + graph.external[name].nbytes
+    folder = max(sizes, key=lambda path: sizes[path], default=None)
+    lent = {}
+    for tensor in graph.initializers:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        array, origin = graph.external[tensor.name], origins[tensor.name]
+        if origin is None or origin.path.parent != folder:
+            tensor.external_data.add(key="location", value="memory")
+            lent[tensor.name] = np.ascontiguousarray(array)
+        else:
+            facts = {"location": origin.path.name, "offset": str(origin.offset), "length": str(array.nbytes)}
+            for key, value in facts.items():
+                tensor.external_data.add(key=key, value=value)
+    return folder, lent
 
 
 class _Compiled:

@@ -38,7 +38,7 @@ class Graph:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.external: dict[str, np.ndarray] = {}
-        """Large constants by name, handed to the session without a copy."""
+        """Large constants by name, which are not part of the graph's bytes."""
         self.before: dict[tuple[str, str], Any] = {}
         """What a value was before it was reshaped or turned, by ("Reshape" or "Transpose", name): doing either again
         can begin there."""
@@ -86,8 +86,7 @@ class Graph:
             else:
                 tensor = TensorProto(name=name, data_type=DTYPES[values.dtype], dims=values.shape)
                 tensor.data_location = TensorProto.EXTERNAL
-                tensor.external_data.add(key="location", value="memory")
-                self.external[name] = np.ascontiguousarray(values)
+                self.external[name] = values
             self.initializers.append(tensor)
         return self._constants[key]
 

@@ -91,16 +91,17 @@ class Namespace:
         """Axes in another order."""
         if x.value is not None:
             return OrtArray(np.transpose(x.value, axes))
-        assert x.graph is not None
-        source = x.graph.before.get(("Transpose", x.name))
+        graph = x.graph
+        assert graph is not None
+        source = graph.before.get(("Transpose", x.name))
         if source is not None:
-            earlier = x.graph.turns[x.name]
+            earlier = graph.turns[x.name]
             x, axes = source, [earlier[axis] for axis in axes]
         if list(axes) == list(range(len(axes))):
             return x
-        name = x.graph.emit("Transpose", [x.name], perm=list(axes))
-        x.graph.before["Transpose", name], x.graph.turns[name] = x, list(axes)
-        return OrtArray(None, x.graph, name, x.dtype, [x.shape[axis] for axis in axes])
+        name = graph.emit("Transpose", [x.name], perm=list(axes))
+        graph.before["Transpose", name], graph.turns[name] = x, list(axes)
+        return OrtArray(None, graph, name, x.dtype, [x.shape[axis] for axis in axes])
 
     def matrix_transpose(self, x: OrtArray) -> OrtArray:
         """The last two axes exchanged."""
