@@ -59,16 +59,16 @@ def _spec(spec: ModelSpec) -> Iterator[tuple[str, Any]]:
 def _checkpoint(path: str) -> Iterator[tuple[str, Any]]:
     """A checkpoint is built, so that what is shown is known to run."""
     from asrkit.loading import load_model, model_settings, open_checkpoint
+    from asrkit.quantize import Quantized
 
     tensors = open_checkpoint(registry(), path).tensors()
     loaded = load_model(path, backend="numpy")
     # Tied tensors are one storage under two names. All are held at once: an address is free again with its array.
-    stored = [(getattr(tensor, "values", tensor), tensor.size) for tensor in tensors.values()]
-    unique = {
-        values.__array_interface__["data"][0]: size
-        for values, size in stored
-        if size and (values.dtype.kind == "f" or values.ndim == 2)
-    }
+    unique = {}
+    for tensor in tensors.values():
+        values = tensor.values if isinstance(tensor, Quantized) else tensor
+        if tensor.size and (values is not tensor or values.dtype.kind == "f"):
+            unique[values.__array_interface__["data"][0]] = tensor.size
     yield "path", path
     yield "class", open_checkpoint(registry(), path).config.get("target", "unknown")
     yield "tensors", f"{len(tensors)}, {sum(unique.values()):,} values"

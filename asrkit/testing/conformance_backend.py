@@ -11,6 +11,7 @@ from asrkit.arrays import DTYPES, OPS, SUBSET, Array, map_tree, varying
 from asrkit.backends.numpy import NumpyBackend
 from asrkit.interfaces import Backend
 from asrkit.ops import Ops
+from asrkit.quantize import QUANTIZED, quantize, widened
 
 __all__ = ["check_backend", "op_cases"]
 
@@ -51,8 +52,44 @@ def check_backend(backend: Backend, atol: float = 2e-5) -> None:
         expected = _run(reference, plain, fn, inputs, weights)
         found = _run(backend, backend.ops, fn, inputs, weights)
         _same(expected, found, atol, f"backend {backend.name!r}: {label}")
+    for precision in QUANTIZED:
+        if precision in backend.capabilities.precisions:
+            _check_quantized(backend, precision)
     _check_extend(backend)
     _check_host(backend)
+
+
+def _check_quantized(backend: Backend, precision: str) -> None:
+    """Products with quantised matrices: near those with the widened values, and each row as if it were alone."""
+    label = f"backend {backend.name!r}: linear in {precision}"
+    rng = np.random.default_rng(9)
+    matrices = [quantize(rng.standard_normal((outputs, 64)).astype(np.float32), precision) for outputs in (24, 40)]
+    bias = rng.standard_normal(64).astype(np.float32)
+    x = rng.standard_normal((3, 5, 64)).astype(np.float32)
+    x[1] *= 1000.0  # a loud row
+    x[2, 3:] = 0.0  # and padding
+    weight, shift = backend.weight("matrix", precision, *matrices), backend.weight("vector", precision, bias)
+
+    def project(operands: Operands) -> Operands:
+        return Operands(a=backend.ops.linear(operands.a, weight, shift))
+
+    compiled = backend.compile(project)
+
+    def run(values: np.ndarray) -> np.ndarray:
+        found: np.ndarray = backend.to_host(compiled(Operands(a=backend.asarray(values)))).a
+        return found
+
+    together = run(x)
+    wide = np.concatenate(widened(matrices))
+    expected = x @ wide.T + bias
+    # Bytes for a row leave at most half a step of its largest value in each of its 64 numbers.
+    allowed = np.abs(x).max(axis=-1, keepdims=True) / 63 / 2 * np.abs(wide).sum(axis=1) + 1e-3
+    assert (np.abs(together - expected) <= allowed).all(), f"{label}: too far from the widened product"
+    assert np.array_equal(together[2, 3:], np.broadcast_to(bias, (2, 64))), f"{label}: zeros must give the bias"
+    for row in range(3):
+        alone = run(x[row : row + 1])[0]
+        worst = float((np.abs(alone - together[row]) / np.abs(together[row]).max()).max())
+        assert worst <= 1e-6, f"{label}: row {row} differs by {worst:.3g} of its size in a batch"
 
 
 def _check_extend(backend: Backend) -> None:
@@ -157,6 +194,23 @@ def op_cases() -> Iterator[Case]:
     image = {"stride": (2, 2), "padding": ((1, 1), (1, 1)), "groups": 6}
     weights = {"w": ("kernel", normal(6, 1, 3, 3))}
     yield "conv2d depthwise", lambda o, t, w: o.conv2d(_image(o, t.a, t.b), w, **image), pair, weights
+    finish = {"stride": (2, 2), "padding": ((1, 1), (1, 1)), "relu": True}
+    weights = {"w": ("kernel", normal(4, 1, 3, 3)), "b": ("vector", normal(4))}
+    valid = {**x, "flag": np.arange(4)[None, :] < np.array([4, 2])[:, None]}
+    yield (
+        "conv2d with ReLU and invalid rows",
+        lambda o, t, w, b: o.conv2d(t.a[..., None], w, b, valid=t.flag, **finish),
+        valid,
+        weights,
+    )
+    weights = {"w": ("kernel", normal(4, 6, 1, 1)), "b": ("vector", normal(4))}
+    rows = {**pair, "flag": np.array([[True, True], [True, False]])}
+    yield (
+        "conv2d pointwise with invalid rows",
+        lambda o, t, w, b: o.conv2d(_image(o, t.a, t.b), w, b, relu=True, valid=t.flag),
+        rows,
+        weights,
+    )
     weights = {"w": ("kernel", normal(4, 6, 1, 1))}
     yield "conv2d pointwise", lambda o, t, w: o.conv2d(_image(o, t.a, t.b), w), pair, weights
     yield "layer_norm", lambda o, t, w, b: o.layer_norm(t.a * 3.0 + 2.0, w, b), x, {"w": six, "b": six}
