@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 MAKER = HERE.parent / "plugins" / "asrkit-canary" / "tools" / "goldens" / "full_size.py"
 RANDOM_MODEL = "canary-180m-flash-random.nemo"  # as the maker calls it
 RATE = 16000
+DISTURBED = 0.25  # cores that others keep busy on average during a run; the clock of /proc/stat is coarse
 CONTESTANTS = (
     "nemo",
     "onnx-asr-fp32",
@@ -54,11 +55,15 @@ class Worker:
         self.loaded = self._answer()
 
     def run(self) -> dict[str, Any]:
-        """One run, from samples to tokens."""
+        """One run, from samples to tokens, and how many cores others kept busy meanwhile (None: cannot be told)."""
         assert self.process.stdin is not None
+        before, start = busy_seconds(), time.perf_counter()
         self.process.stdin.write('{"run": true}\n')
         self.process.stdin.flush()
-        return self._answer()
+        answer = self._answer()
+        after, wall = busy_seconds(), time.perf_counter() - start
+        others = None if before is None or after is None else (after - before - answer["cpu_seconds"]) / wall
+        return answer | {"others": others}
 
     def close(self) -> None:
         """End the process."""
@@ -74,6 +79,14 @@ class Worker:
             raise SystemExit(f"{self.name} ended with status {self.process.returncode}; what it said is in {self.log}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def busy_seconds() -> float | None:
+    """Seconds that all processors together have worked, or were taken away from this machine, where Linux tells."""
+    if not Path("/proc/stat").exists():
+        return None
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
+    return float(user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def bursts(seconds: float) -> np.ndarray:
@@ -130,16 +143,27 @@ def command(name: str, args: argparse.Namespace, model: str, samples: str) -> li
     return [*worker, *usual, "--backend", backend, "--precision", precision]
 
 
-def measure(workers: list[Worker], rounds: int, pause: float) -> dict[str, list[dict[str, Any]]]:
-    """All answers, warm-up included. Everybody is asked once a round, and each round starts with the next one."""
-    answers: dict[str, list[dict[str, Any]]] = {worker.name: [] for worker in workers}
-    for number in range(rounds):
+def measure(workers: list[Worker], rounds: int, pause: float, more: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """All answers, warm-up included. Everybody is asked once a round, and each round starts with the next one.
+
+    As long as some are left of `more` rounds, one in which others were busy is not kept.
+    """
+    kept: list[dict[str, dict[str, Any]]] = []
+    number = 0
+    while len(kept) < rounds:
         start = number % len(workers)
+        answers = {}
         for worker in workers[start:] + workers[:start]:
             time.sleep(pause)  # thread pools go on spinning for a moment after their work
-            answers[worker.name].append(worker.run())
-        print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    return answers
+            answers[worker.name] = worker.run()
+        number += 1
+        disturbed = any((answer["others"] or 0) > DISTURBED for answer in answers.values())
+        if disturbed and number - len(kept) <= more:
+            print("a round with others at work, measured again", file=sys.stderr)
+            continue
+        kept.append(answers)
+        print(f"round {len(kept)} of {rounds}", file=sys.stderr)
+    return {worker.name: [answers[worker.name] for answers in kept] for worker in workers}
 
 
 def arguments() -> argparse.Namespace:
@@ -157,6 +181,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--pause", type=float, default=0.3, help="seconds of rest before each run")
+    parser.add_argument("--more", type=int, default=0, help="rounds to repeat, at most, because others were busy")
     parser.add_argument(
         "--contestants",
         type=lambda text: text.split(","),
@@ -192,7 +217,7 @@ def main() -> None:
         prompts = {tuple(worker.loaded["prompt"]) for worker in workers}
         if len(prompts) > 1:
             raise SystemExit(f"the prompts differ: {prompts}")
-        answers = measure(workers, args.warmup + args.repeats, args.pause)
+        answers = measure(workers, args.warmup + args.repeats, args.pause, args.more)
     finally:
         for worker in workers:
             worker.close()
@@ -200,7 +225,7 @@ def main() -> None:
         "command": shlex.join([sys.executable, *sys.argv]),
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "machine": describe_machine() | {"load_before": load_before, "load_after": os.getloadavg()},
-        "settings": {key: getattr(args, key) for key in ("tokens", "threads", "warmup", "repeats", "pause")}
+        "settings": {key: getattr(args, key) for key in ("tokens", "threads", "warmup", "repeats", "pause", "more")}
         | {
             "seconds": len(wave) / RATE,
             "model": Path(model).name,

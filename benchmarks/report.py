@@ -39,6 +39,7 @@ def describe_machine() -> dict[str, Any]:
 def summarize(loaded: dict[str, Any], answers: list[dict[str, Any]], warmup: int) -> dict[str, Any]:
     """One contestant's numbers; times in seconds."""
     runs = [answer["seconds"] for answer in answers[warmup:]]
+    others = [answer["others"] for answer in answers[warmup:]]
     if any(answer["tokens"] != answers[0]["tokens"] for answer in answers):
         raise SystemExit("a contestant's tokens differ from run to run")
     totals = [run["all"] for run in runs]
@@ -52,6 +53,7 @@ def summarize(loaded: dict[str, Any], answers: list[dict[str, Any]], warmup: int
         "most": max(totals),
         "parts": {part: statistics.median(run[part] for run in runs) for part in PARTS},
         "runs": runs,
+        "others": None if None in others else others,
         "peak_bytes": answers[-1]["peak_bytes"],
         "mlx_peak_bytes": answers[-1]["mlx_peak_bytes"],
         "prompt": loaded["prompt"],
@@ -98,16 +100,18 @@ def _times(contestants: dict[str, Any]) -> list[str]:
     reference = reference_of(contestants)
     rows = [
         f"| contestant | all, ms | least to most | features | encoder | decoder | load, s | first run, s | peak, MB | "
+        f"others, cores | "
         f"tokens as {reference}: all / until the first other |",
-        "| --- " + "| ---: " * 9 + "|",
+        "| --- " + "| ---: " * 10 + "|",
     ]
     for name, found in contestants.items():
         same, prefix = agreement(found["tokens"], contestants[reference]["tokens"])
         parts = " | ".join(f"{1e3 * found['parts'][part]:.0f}" for part in PARTS)
+        others = f"{max(found['others']):.2f}" if found["others"] else "?"
         spread = f"{1e3 * found['least']:.0f} to {1e3 * found['most']:.0f}"
         rows.append(
             f"| {name} | {1e3 * found['median']:.0f} | {spread} | {parts} | "
-            f"{found['load']:.2f} | {found['first']:.2f} | {found['peak_bytes'] / 1e6:.0f} | "
+            f"{found['load']:.2f} | {found['first']:.2f} | {found['peak_bytes'] / 1e6:.0f} | {others} | "
             f"{same} / {prefix} of {len(found['tokens'])} |"
         )
     return rows

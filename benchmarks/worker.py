@@ -88,6 +88,6 @@ def serve(load: Callable[[], tuple[Run, list[int], dict[str, Any]]], samples: st
     answer({"load_seconds": seconds, "prompt": prompt, "facts": facts, "versions": versions(*packages)})
     wave = np.load(samples)
     for _ in sys.stdin:
-        watch = Stopwatch()
+        watch, computed = Stopwatch(), time.process_time()
         tokens = run(wave, watch)
-        answer({"seconds": watch.seconds, "tokens": tokens})
+        answer({"seconds": watch.seconds, "tokens": tokens, "cpu_seconds": time.process_time() - computed})

@@ -30,6 +30,17 @@ def _namespace() -> SimpleNamespace:
     return SimpleNamespace(**functions, bool=np.bool_, float32=np.float32, int32=np.int32)
 
 
+CACHED = 1 << 20
+"""Bytes of a convolution's result that are worked on at once."""
+
+
+def _window(x: np.ndarray, first: int, shape: tuple[int, ...], i: int, j: int, stride: tuple[int, int]) -> np.ndarray:
+    """What tap (i, j) of a kernel sees for the results of ``shape`` (B, H, W, ...) from row ``first`` on: a view."""
+    top, left = i + stride[0] * first, j
+    bottom, right = top + stride[0] * (shape[1] - 1) + 1, left + stride[1] * (shape[2] - 1) + 1
+    return x[:, top : bottom : stride[0], left : right : stride[1]]
+
+
 class NumpyOps(Ops):
     """The ops where NumPy has something better than their reference."""
 
@@ -62,33 +73,33 @@ class NumpyOps(Ops):
         relu: bool = False,
         valid: Array | None = None,
     ) -> Array:
-        """See :meth:`Ops.conv2d`: depthwise by one multiplication per tap, dense by one product over all taps."""
+        """See :meth:`Ops.conv2d`: some rows at a time, which stay in the processor's cache until they are finished."""
         depthwise = check_groups(groups, kernel.shape)
         outputs, _, rows, columns = kernel.shape
         if any(padding[0]) or any(padding[1]):
             x = np.pad(x, ((0, 0), padding[0], padding[1], (0, 0)))
         height = (x.shape[1] - rows) // stride[0] + 1
         width = (x.shape[2] - columns) // stride[1] + 1
-
-        def window(i: int, j: int) -> np.ndarray:
-            last = (i + stride[0] * (height - 1) + 1, j + stride[1] * (width - 1) + 1)
-            return x[:, i : last[0] : stride[0], j : last[1] : stride[1]]
-
+        y = np.empty((len(x), height, width, outputs), np.float32)
         taps = [(i, j) for i in range(rows) for j in range(columns)]
-        if depthwise:
-            y = window(0, 0) * kernel[:, 0, 0, 0]
-            part = np.empty_like(y)
-            for i, j in taps[1:]:
-                y += np.multiply(window(i, j), kernel[:, 0, i, j], out=part)
-        else:
-            # (taps x C) columns against (O, taps x C); a 1x1 kernel needs no copy.
-            columns_of = [window(i, j) for i, j in taps]
-            patches = columns_of[0] if len(taps) == 1 else np.concatenate(columns_of, axis=-1)
-            y = self.linear(patches, kernel.transpose(0, 2, 3, 1).reshape(outputs, -1))
-        if bias is not None:
-            y += bias
-        if relu:
-            np.maximum(y, 0, out=y)
+        weights = [np.ascontiguousarray(kernel[:, 0, i, j]) for i, j in taps] if depthwise else None
+        matrix = None if depthwise else kernel.transpose(0, 2, 3, 1).reshape(outputs, -1)
+        step = max(1, CACHED // max(1, y[:, :1].nbytes))
+        for first in range(0, height, step):
+            part = y[:, first : first + step]
+            windows = [_window(x, first, part.shape, i, j, stride) for i, j in taps]
+            if weights is not None:
+                np.multiply(windows[0], weights[0], out=part)
+                product = np.empty_like(part)
+                for window, weight in zip(windows[1:], weights[1:], strict=True):
+                    part += np.multiply(window, weight, out=product)
+            else:
+                # (taps x C) columns against (O, taps x C); a 1x1 kernel needs no copy.
+                part[...] = self.linear(windows[0] if len(taps) == 1 else np.concatenate(windows, axis=-1), matrix)
+            if bias is not None:
+                part += bias
+            if relu:
+                np.maximum(part, 0, out=part)
         if valid is not None:
             y[~valid] = 0
         return y

@@ -19,6 +19,7 @@ from asrkit.errors import BackendError, SeamError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
 from asrkit.quantize import QUANTIZED, Quantized, joined
+from asrkit.registry import reason
 from asrkit_onnxruntime.array import OrtArray, plain
 from asrkit_onnxruntime.graph import IR_VERSION, OPSET, Graph, current
 from asrkit_onnxruntime.namespace import Namespace
@@ -45,17 +46,21 @@ class OrtBackend:
     name = "onnxruntime"
 
     def __init__(self, device: str | None = None, threads: int | None = None) -> None:
-        self._provider = PROVIDERS.get(device or "cpu", device or "")
+        self._device = device or "cpu"
+        self._provider = PROVIDERS.get(self._device, self._device)
         available = onnxruntime.get_available_providers()
         if self._provider not in available:
             known = {provider: name for name, provider in PROVIDERS.items()}
             names = ", ".join(known.get(provider, provider) for provider in available)
-            raise BackendError(f"backend 'onnxruntime' has no device {device!r} here; it has: {names}")
+            more = "; pip install onnxruntime-gpu in place of onnxruntime" if self._device == "cuda" else ""
+            raise BackendError(f"backend 'onnxruntime' has no device {device!r} here; it has: {names}{more}")
         self._threads = threads
         self.xp = Namespace()
         self.ops: Ops = OrtOps(self.xp, NumpyOps(NumpyBackend().xp))
         versions = (("onnxruntime", onnxruntime.__version__), ("onnx", onnx.__version__))
-        self.capabilities = Capabilities(device or "cpu", ("fp32", *QUANTIZED), rank=10, versions=versions)
+        # Other providers hand the integer products back to the processor, so they would only be slower there.
+        precisions = ("fp32", *QUANTIZED) if self._provider == PROVIDERS["cpu"] else ("fp32",)
+        self.capabilities = Capabilities(self._device, precisions, rank=10, versions=versions)
 
     def asarray(self, values: np.ndarray) -> OrtArray:
         """See :class:`asrkit.interfaces.Backend`."""
@@ -117,7 +122,16 @@ class OrtBackend:
             options.add_session_config_entry(FOLDER, str(folder))
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in lent.values()]
         options.add_external_initializers(list(lent), values)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[self._provider])
+        try:
+            session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[self._provider])
+        except Exception as error:
+            raise BackendError(f"device {self._device!r} of backend 'onnxruntime' cannot run: {reason(error)}") from error
+        if self._provider not in session.get_providers():
+            # ONNX Runtime would go on without it, and a user would wonder why it is slow.
+            raise BackendError(
+                f"device {self._device!r} of backend 'onnxruntime' did not start: {self._provider} is in this "
+                "onnxruntime, but the libraries or hardware it needs are not here"
+            )
         session._asrkit_kept = (values, lent)  # the session does not hold on to what it was lent
         return session
 
