@@ -100,8 +100,7 @@ def _times(contestants: dict[str, Any]) -> list[str]:
     reference = reference_of(contestants)
     rows = [
         f"| contestant | all, ms | least to most | features | encoder | decoder | load, s | first run, s | peak, MB | "
-        f"others, cores | "
-        f"tokens as {reference}: all / until the first other |",
+        f"others, cores | tokens as {reference}: all / until the first other |",
         "| --- " + "| ---: " * 10 + "|",
     ]
     for name, found in contestants.items():
