@@ -116,7 +116,8 @@ class LogMel:
         self.config = config
         self.rate = config.rate
         self.hop = config.hop / config.rate
-        self._filters = np.ascontiguousarray(filters.T, np.float32)
+        self.bins = len(filters)
+        self._taps, self._gains, self._starts = _bands(np.asarray(filters, np.float32))
         padding = config.fft - len(window)
         self._window = np.pad(np.asarray(window, np.float32), (padding // 2, padding - padding // 2))
 
@@ -133,7 +134,7 @@ class LogMel:
         """Features of a batch, padded with zeros to the longest; each row is what its waveform alone would give."""
         rows = [self._row(np.asarray(waveform, np.float32)) for waveform in waveforms]
         width = max(self.frames(len(waveform)) for waveform in waveforms)
-        values = np.zeros((len(rows), width, self._filters.shape[1]), np.float32)
+        values = np.zeros((len(rows), width, self.bins), np.float32)
         for n, (row, _) in enumerate(rows):
             values[n, : len(row)] = row
         return Features(values, np.array([valid for _, valid in rows], np.int64))
@@ -148,19 +149,34 @@ class LogMel:
         mirrored = config.edges == "reflect" and len(x) > half
         x = np.pad(x, half, mode="reflect") if mirrored else np.pad(x, half)
         windows = np.lib.stride_tricks.sliding_window_view(x, config.fft)[:: config.hop]
-        features = np.empty((len(windows), self._filters.shape[1]), np.float32)
+        features = np.empty((len(windows), self.bins), np.float32)
         # In blocks, so that the spectra of a long recording are never all in memory.
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, len(windows), 1024):
                 spectrum = np.fft.rfft(windows[start : start + 1024] * self._window, axis=-1)
-                power = spectrum.real**2 + spectrum.imag**2
-                features[start : start + 1024] = np.log(power @ self._filters + np.float32(config.log_guard))
+                power = np.ascontiguousarray((spectrum.real**2 + spectrum.imag**2).T)
+                # Not a matrix product: most of the filters is zero, and the threads of NumPy's BLAS would go on
+                # spinning for tens of milliseconds, in the way of whatever computes next.
+                energies = np.add.reduceat(power[self._taps] * self._gains[:, None], self._starts, axis=0)
+                features[start : start + 1024] = np.log(energies + np.float32(config.log_guard)).T
         if not np.isfinite(features).all():
             raise AudioError("samples are too large to compute with; full scale is 1")
         if config.normalize and valid:
             features[:valid] = _normalized(features[:valid])
         features[valid:] = 0.0
         return features, valid
+
+
+def _bands(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Filters (F, N) as lists: the bin of each tap, its gain, and where each filter's taps start."""
+    taps, starts = [], []
+    for row in filters:
+        used = np.flatnonzero(row)
+        starts.append(sum(map(len, taps)))
+        taps.append(np.arange(used[0], used[-1] + 1) if len(used) else np.array([0]))
+    owners = np.repeat(np.arange(len(filters)), [len(row) for row in taps])
+    bins = np.concatenate(taps)
+    return bins, filters[owners, bins], np.array(starts)
 
 
 def _normalized(x: np.ndarray) -> np.ndarray:

@@ -116,6 +116,8 @@ class OrtBackend:
         options.log_severity_level = 3
         # It would keep one more block for every shape it meets.
         options.enable_mem_pattern = False
+        # Each session has threads of its own: those of one that has just run must not spin while the next one works.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         if folder is not None:
