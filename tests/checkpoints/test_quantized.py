@@ -253,6 +253,12 @@ def test_a_part_in_more_bits_keeps_them(folder, made):
     assert made == [((5, 64), "int8"), ((7, 96), "int4")]
 
 
+def test_a_width_without_whole_blocks_is_kept_too(folder, made):
+    for _ in range(2):
+        assert ask(Plain(a=matrix(5, 40)), "int4", ("a",))["a"].bits == 8
+    assert made == [((5, 40), "int4")]
+
+
 def test_without_an_identity_nothing_is_kept(folder, made):
     for _ in range(2):
         ask(Plain(identity=None))
