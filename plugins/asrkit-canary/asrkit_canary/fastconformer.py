@@ -190,15 +190,18 @@ class Subsampling:
         self.out = Linear(weights / "out", self.size, config.width)
 
     def __call__(self, x: Array, lengths: Array) -> tuple[Array, Array]:
-        """(B, T, F) and (B,) to (B, S, D) and (B,); what lies beyond a row's length is zeroed before each stage."""
+        """(B, T, F) and (B,) to (B, S, D) and (B,); what lies beyond a row's length is
+        zeroed before each convolution."""
         xp = self.ops.xp
         valid = length_mask(self.ops, lengths, x.shape[1])
         x = xp.where(valid[:, :, None], x, xp.asarray(0.0, dtype=x.dtype))[..., None]
         lengths, frames = (lengths + 1) // 2, (x.shape[1] + 1) // 2
         x = self.first(x, length_mask(self.ops, lengths, frames))
-        for depthwise, pointwise in self.stages:
+        for n, (depthwise, pointwise) in enumerate(self.stages):
             lengths, frames = (lengths + 1) // 2, (frames + 1) // 2
-            x = pointwise(depthwise(x), length_mask(self.ops, lengths, frames))
+            # What no convolution over time follows can stay as it is: nothing reads it.
+            last = n == len(self.stages) - 1
+            x = pointwise(depthwise(x), None if last else length_mask(self.ops, lengths, frames))
         # Channel-major, bin-minor, as the projection expects it.
         x = xp.permute_dims(x, (0, 1, 3, 2))
         return self.out(xp.reshape(x, (x.shape[0], x.shape[1], self.size))), lengths

@@ -102,6 +102,7 @@ class OrtBackend:
 
     def session(self, graph: Graph, outputs: list[str]) -> onnxruntime.InferenceSession:
         """A session for a finished graph."""
+        graph.prune(outputs)
         folder, lent = _placed(graph)
         made = helper.make_graph(
             graph.nodes,

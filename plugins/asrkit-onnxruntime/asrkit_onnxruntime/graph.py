@@ -115,6 +115,18 @@ class Graph:
                 parts.append(self.size(size))
         return parts[0] if len(parts) == 1 else self.emit("Concat", parts, axis=0)
 
+    def prune(self, outputs: Sequence[str]) -> None:
+        """Drop what no output needs: ONNX Runtime would compute it."""
+        needed = set(outputs)
+        kept = []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.initializers = [tensor for tensor in self.initializers if tensor.name in needed]
+        self.external = {name: array for name, array in self.external.items() if name in needed}
+
     def _sum(self, size: Size) -> str:
         total = ""
         for product, count in size.terms.items():
