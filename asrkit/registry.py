@@ -12,7 +12,7 @@ import attrs
 from asrkit.errors import PluginError, UnknownNameError, listed, suggestion
 from asrkit.models import ModelSpec
 
-__all__ = ["KINDS", "PARTS", "Entry", "PartRegister", "Registry", "resolve"]
+__all__ = ["KINDS", "PARTS", "Entry", "PartRegister", "Registry", "reason", "resolve"]
 
 PARTS = ("frontend", "encoder", "decoder", "tokenizer", "strategy", "dialect", "segmenter", "checkpoint")
 KINDS = ("backend", *PARTS, "model", "format")

@@ -19,8 +19,11 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("asrkit", appauthor=False)
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write a file that appears under its name only when it is complete; its folders are made.
+
+    Args:
+        content: the bytes, or what writes them.
 
     Raises:
         OSError: the disk refuses; nothing is left behind.
@@ -29,7 +32,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         with partial.open("xb") as file:
-            write(file)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from asrkit.errors import CheckpointError
 
-__all__ = ["DTYPES", "Buffer", "MappedFile", "MappedTensors", "Stored", "blocks_of"]
+__all__ = ["DTYPES", "Buffer", "MappedFile", "MappedTensors", "Origin", "Stored", "blocks_of", "origin_of"]
 
 Buffer = bytes | mmap.mmap
 """What the readers parse: slices of both are ``bytes``."""

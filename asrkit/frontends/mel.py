@@ -169,14 +169,13 @@ class LogMel:
 
 def _bands(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Filters (F, N) as lists: the bin of each tap, its gain, and where each filter's taps start."""
-    taps, starts = [], []
+    taps = []
     for row in filters:
         used = np.flatnonzero(row)
-        starts.append(sum(map(len, taps)))
         taps.append(np.arange(used[0], used[-1] + 1) if len(used) else np.array([0]))
-    owners = np.repeat(np.arange(len(filters)), [len(row) for row in taps])
-    bins = np.concatenate(taps)
-    return bins, filters[owners, bins], np.array(starts)
+    counts = [len(bins) for bins in taps]
+    owners, bins = np.repeat(np.arange(len(filters)), counts), np.concatenate(taps)
+    return bins, filters[owners, bins], np.cumsum([0, *counts[:-1]])
 
 
 def _normalized(x: np.ndarray) -> np.ndarray:

@@ -194,7 +194,7 @@ def test_no_arguments(call):
         (["run", "a.wav", "-m", "speller", "--strategy", "x"], "there is no strategy 'x'; there is: greedy"),
         (
             ["run", "a.wav", "-m", "speller", "--precision", "fp8", "--backend", "numpy"],
-            "backend 'numpy' has no precision 'fp8'; it has: fp32",
+            "backend 'numpy' has no precision 'fp8'; it has: fp32, int8, int4",
         ),
     ],
 )

@@ -148,7 +148,11 @@ INSTALLED = ", ".join(registry().names("backend"))
             ["--output-dir", "x", "./one.wav"],
             "one.wav and ./one.wav would both be written to one.txt; use two folders",
         ),
-        (2, ["--precision", "bf16", "--backend", "numpy"], "backend 'numpy' has no precision 'bf16'; it has: fp32"),
+        (
+            2,
+            ["--precision", "bf16", "--backend", "numpy"],
+            "backend 'numpy' has no precision 'bf16'; it has: fp32, int8, int4",
+        ),
         (2, ["--backend", "numpi"], f"there is no backend 'numpi' (did you mean 'numpy'?); there is: {INSTALLED}"),
         (2, ["--strategy", "greedyy"], "there is no strategy 'greedyy' (did you mean 'greedy'?); there is: greedy"),
         (2, ["--format", "xml"], "there is no format 'xml'; there is: json, jsonl, txt"),

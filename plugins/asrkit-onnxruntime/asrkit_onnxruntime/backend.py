@@ -20,6 +20,7 @@ from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
 from asrkit.quantize import QUANTIZED, Quantized, joined
 from asrkit.registry import reason
+from asrkit_onnxruntime import optimised
 from asrkit_onnxruntime.array import OrtArray, plain
 from asrkit_onnxruntime.graph import IR_VERSION, OPSET, Graph, current
 from asrkit_onnxruntime.namespace import Namespace
@@ -31,6 +32,9 @@ __all__ = ["OrtBackend"]
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 
 FOLDER = "session.model_external_initializers_file_folder_path"
+
+MEMORY = "memory"
+"""In place of a file's name, for weights that are lent; no file of ours is called so."""
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -101,7 +105,7 @@ class OrtBackend:
         """See :class:`asrkit.interfaces.Backend`: sessions are kept."""
 
     def session(self, graph: Graph, outputs: list[str]) -> onnxruntime.InferenceSession:
-        """A session for a finished graph."""
+        """A session for a finished graph, optimised now or at an earlier start."""
         graph.prune(outputs)
         folder, lent = _placed(graph)
         made = helper.make_graph(
@@ -112,7 +116,36 @@ class OrtBackend:
             graph.initializers,
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-        model = helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION)
+        model = helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
+        if not graph.external:
+            return self._open(model, folder, lent)
+        files = [folder / name for name in _locations(graph.initializers)] if folder else []
+        key = optimised.key_of(model, folder, files, lent, self._provider)
+        kept = optimised.recall(key)
+        if kept is not None:
+            try:
+                return self._open(kept.model, folder, {name: lent[name] for name in kept.lent}, ready=True)
+            except (BackendError, KeyError):
+                optimised.forget(key)
+        sessions = []
+        optimised.keep(key, lent, lambda path: sessions.append(self._open(model, folder, lent, path)))
+        return sessions[0]
+
+    def _open(
+        self,
+        model: bytes,
+        folder: Path | None,
+        lent: dict[str, np.ndarray],
+        written: Path | None = None,
+        ready: bool = False,
+    ) -> onnxruntime.InferenceSession:
+        """A session.
+
+        Args:
+            folder: where the weights lie that are not lent.
+            written: where ONNX Runtime writes the graph that it made of it.
+            ready: it was optimised before.
+        """
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # It would keep one more block for every shape it meets.
@@ -123,12 +156,18 @@ class OrtBackend:
             options.intra_op_num_threads = self._threads
         if folder is not None:
             options.add_session_config_entry(FOLDER, str(folder))
+        if written is not None:
+            options.optimized_model_filepath = str(written)
+        if ready:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in lent.values()]
         options.add_external_initializers(list(lent), values)
         try:
-            session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[self._provider])
+            session = onnxruntime.InferenceSession(model, options, providers=[self._provider])
         except Exception as error:
-            raise BackendError(f"device {self._device!r} of backend 'onnxruntime' cannot run: {reason(error)}") from error
+            raise BackendError(
+                f"device {self._device!r} of backend 'onnxruntime' cannot run: {reason(error)}"
+            ) from error
         if self._provider not in session.get_providers():
             # ONNX Runtime would go on without it, and a user would wonder why it is slow.
             raise BackendError(
@@ -137,6 +176,12 @@ class OrtBackend:
             )
         session._asrkit_kept = (values, lent)  # the session does not hold on to what it was lent
         return session
+
+
+def _locations(initializers: list[TensorProto]) -> set[str]:
+    """Names of the files that weights lie in."""
+    places = {entry.value for tensor in initializers for entry in tensor.external_data if entry.key == "location"}
+    return places - {MEMORY}
 
 
 def _placed(graph: Graph) -> tuple[Path | None, dict[str, np.ndarray]]:
@@ -156,7 +201,7 @@ def _placed(graph: Graph) -> tuple[Path | None, dict[str, np.ndarray]]:
             continue
         array, origin = graph.external[tensor.name], origins[tensor.name]
         if origin is None or origin.path.parent != folder:
-            tensor.external_data.add(key="location", value="memory")
+            tensor.external_data.add(key="location", value=MEMORY)
             lent[tensor.name] = np.ascontiguousarray(array)
         else:
             facts = {"location": origin.path.name, "offset": str(origin.offset), "length": str(array.nbytes)}
