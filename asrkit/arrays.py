@@ -15,6 +15,7 @@ __all__ = [
     "OPS",
     "SUBSET",
     "Array",
+    "AxisNames",
     "Encoded",
     "Features",
     "leaves",

@@ -55,6 +55,8 @@ class Capabilities:
     """Accepted values of ``precision``, the default first."""
     rank: int = 0
     """How much it recommends itself here: ``auto`` takes the highest. numpy has 0."""
+    reason: str = ""
+    """Why it has that rank, in a few words."""
     ahead: bool = False
     """Work runs asynchronously, so a strategy should issue one step before it reads the last."""
     versions: tuple[tuple[str, str], ...] = ()

@@ -27,10 +27,11 @@ class Ops:
 
     # Products
 
-    def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        """``x @ weight.T + bias``: (..., I) with a matrix (O, I) gives (..., O)."""
+    def linear(self, x: Array, weight: Array, bias: Array | None = None, scale: float = 1.0) -> Array:
+        """``scale * (x @ weight.T + bias)``: (..., I) with a matrix (O, I) gives (..., O)."""
         y = x @ self.xp.matrix_transpose(weight)
-        return y if bias is None else y + bias
+        y = y if bias is None else y + bias
+        return y if scale == 1.0 else y * scale
 
     def embed(self, ids: Array, table: Array) -> Array:
         """Rows of ``table`` (V, D) for ids (B, N) int32: (B, N, D). The caller has checked the ids' range."""

@@ -80,14 +80,16 @@ def _quantized(matrix: Quantized) -> _Quantized | None:
 class MLXOps(Ops):
     """The ops where MLX has a kernel of its own."""
 
-    def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    def linear(self, x: Array, weight: Array, bias: Array | None = None, scale: float = 1.0) -> Array:
         """See :meth:`Ops.linear`."""
         if not isinstance(weight, _Quantized):
-            return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
-        y = mx.quantized_matmul(
-            x, weight.values, weight.scales, weight.offsets, group_size=weight.group, bits=weight.bits
-        )
-        return y if bias is None else y + bias
+            y = x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+        else:
+            y = mx.quantized_matmul(
+                x, weight.values, weight.scales, weight.offsets, group_size=weight.group, bits=weight.bits
+            )
+            y = y if bias is None else y + bias
+        return y if scale == 1.0 else y * scale
 
     def embed(self, ids: Array, table: Array) -> Array:
         """See :meth:`Ops.embed`."""
@@ -188,6 +190,7 @@ class MLXBackend:
             chosen,
             (*DTYPES, *QUANTIZED),
             rank=20 if chosen == "gpu" else -10,
+            reason="computes on the GPU" if chosen == "gpu" else "slow on a CPU",
             ahead=True,
             versions=(("mlx", version("mlx")),),
             notes=SLOW[chosen],

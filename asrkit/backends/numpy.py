@@ -44,7 +44,7 @@ def _window(x: np.ndarray, first: int, shape: tuple[int, ...], i: int, j: int, s
 class NumpyOps(Ops):
     """The ops where NumPy has something better than their reference."""
 
-    def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    def linear(self, x: Array, weight: Array, bias: Array | None = None, scale: float = 1.0) -> Array:
         """See :meth:`Ops.linear`; a joined weight is several matrices, each used where the file maps it."""
         matrices = weight if isinstance(weight, tuple) else (weight,)
         flat = x.reshape(-1, x.shape[-1])
@@ -55,6 +55,8 @@ class NumpyOps(Ops):
             done += matrix.shape[0]
         if bias is not None:
             y += bias
+        if scale != 1.0:
+            y *= np.float32(scale)
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def embed(self, ids: Array, table: Array) -> Array:
@@ -168,7 +170,9 @@ class NumpyBackend:
             raise BackendError(f"backend 'numpy' has no device {device!r}; it has: cpu")
         self.xp = _namespace()
         self.ops: Ops = NumpyOps(self.xp)
-        self.capabilities = Capabilities("cpu", ("fp32", *QUANTIZED), versions=(("numpy", np.__version__),))
+        self.capabilities = Capabilities(
+            "cpu", ("fp32", *QUANTIZED), reason="runs everywhere", versions=(("numpy", np.__version__),)
+        )
 
     def asarray(self, values: np.ndarray) -> Array:
         """See :class:`asrkit.interfaces.Backend`."""

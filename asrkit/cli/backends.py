@@ -12,20 +12,27 @@ __all__ = ["command"]
 
 @click.command("backends")
 def command() -> None:
-    """List backends, what each can do here, or why it cannot run."""
+    """List backends in the order in which `--backend auto` prefers them, or why they cannot run.
+
+    For each: device, precisions, versions, and the reason for its place.
+    """
     from asrkit.loading import backend_problem, create_backend
 
-    automatic = create_backend(registry(), "auto").name
+    runs, cannot = [], []
     for entry in registry().entries("backend"):
         try:
-            capabilities = create_backend(registry(), f"{entry.plugin}:{entry.name}").capabilities
+            runs.append((create_backend(registry(), f"{entry.plugin}:{entry.name}").capabilities, entry.name))
         except AsrkitError as error:
-            click.echo(f"{entry.name:<12} cannot run: {backend_problem(entry) or error}")
-            continue
+            cannot.append((entry.name, backend_problem(entry) or error))
+    runs.sort(key=lambda run: (run[0].rank, run[1]), reverse=True)
+    for place, (capabilities, name) in enumerate(runs, start=1):
         versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
-        chosen = "  (auto)" if entry.name == automatic else ""
-        click.echo(f"{entry.name:<12} {capabilities.device}, {', '.join(capabilities.precisions)}, {versions}{chosen}")
+        chosen = " (auto)" if place == 1 else ""
+        click.echo(f"{name:<12} {capabilities.device}; {', '.join(capabilities.precisions)}; {versions}")
+        click.echo(f"{'':<12} {place}. {capabilities.reason or f'rank {capabilities.rank}'}{chosen}")
         for note in capabilities.notes:
             click.echo(f"{'':<12} {note}")
+    for name, problem in cannot:
+        click.echo(f"{name:<12} cannot run: {problem}")
     for broken in registry().broken.values():
         click.echo(str(broken))

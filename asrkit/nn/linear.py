@@ -30,9 +30,9 @@ class Linear:
     def _shape(self, outputs: int, inputs: int) -> tuple[int, ...]:
         return outputs, inputs
 
-    def __call__(self, x: Array) -> Array:
-        """Project the last axis."""
-        return self.ops.linear(x, self.weight, self.bias)
+    def __call__(self, x: Array, scale: float = 1.0) -> Array:
+        """Project the last axis; ``scale`` multiplies the result."""
+        return self.ops.linear(x, self.weight, self.bias, scale)
 
 
 class Pointwise(Linear):

@@ -45,9 +45,10 @@ def test_backends(call, install):
     code, out, err = call("backends")
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in lines if line[0] != " "] == ["mlx", "numpy", "quantum", "plugin"]
+    assert [line.split()[0] for line in lines if line[0] != " "] == ["numpy", "mlx", "quantum", "plugin"]
+    assert lines[1].split(maxsplit=1) == ["1.", "runs everywhere (auto)"]
     assert sum("(auto)" in line for line in lines) == 1
-    assert f"numpy        cpu, fp32, int8, int4, numpy {np.__version__}" in out
+    assert f"numpy        cpu; fp32, int8, int4; numpy {np.__version__}" in lines
     assert "quantum      cannot run: needs a flux capacitor" in lines
     assert lines[-1].startswith("plugin 'broken' is broken: ")
 
@@ -57,7 +58,7 @@ def test_backends_with_one_that_cannot_be_loaded(call, install):
     install(fake={"register_backends": lambda register: register("aa", "nowhere_at_all:x", lambda: None)})
     code, out, _ = call("backends")
     assert code == 0
-    assert "numpy        cpu" in out
+    assert "numpy        cpu;" in out
     assert "nowhere_at_all" in out
 
 

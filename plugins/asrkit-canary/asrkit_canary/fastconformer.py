@@ -224,15 +224,15 @@ class ConformerBlock:
 
     def __call__(self, x: Array, offsets: Array, valid: Array) -> Array:
         """(B, S, D) with projected offsets (1, H, 2S, E) and valid (B, S)."""
-        x = x + self.feed_forward1(self.norm_feed_forward1(x)) * 0.5
+        x = x + self.feed_forward1(self.norm_feed_forward1(x))
         x = x + self.self_attn(self.norm_self_att(x), offsets, valid)
         x = x + self.conv(self.norm_conv(x), valid)
-        x = x + self.feed_forward2(self.norm_feed_forward2(x)) * 0.5
+        x = x + self.feed_forward2(self.norm_feed_forward2(x))
         return self.norm_out(x)
 
 
 class FeedForward:
-    """Two projections with a swish between them."""
+    """Half of what two projections with a swish between them give."""
 
     def __init__(self, weights: Weights, config: FastConformerConfig) -> None:
         self.ops = weights.ops
@@ -241,7 +241,7 @@ class FeedForward:
 
     def __call__(self, x: Array) -> Array:
         """(B, S, D) to the same."""
-        return self.linear2(self.ops.silu(self.linear1(x)))
+        return self.linear2(self.ops.silu(self.linear1(x)), scale=0.5)
 
 
 class RelativeAttention:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,20 +11,20 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from asrkit.arrays import map_tree, named_sizes
+from asrkit.arrays import map_tree
 from asrkit.backends.numpy import NumpyBackend, NumpyOps, narrow, widen
 from asrkit.checkpoints.mapped import origin_of
-from asrkit.errors import BackendError, SeamError
+from asrkit.errors import BackendError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
 from asrkit.quantize import QUANTIZED, Quantized, joined
 from asrkit.registry import reason
 from asrkit_onnxruntime import optimised
-from asrkit_onnxruntime.array import OrtArray, plain
-from asrkit_onnxruntime.graph import IR_VERSION, OPSET, Graph, current
+from asrkit_onnxruntime.array import OrtArray
+from asrkit_onnxruntime.compiled import Compiled
+from asrkit_onnxruntime.graph import IR_VERSION, OPSET, Graph
 from asrkit_onnxruntime.namespace import Namespace
 from asrkit_onnxruntime.ops import OrtOps
-from asrkit_onnxruntime.sizes import symbol
 
 __all__ = ["OrtBackend"]
 
@@ -64,7 +63,9 @@ class OrtBackend:
         versions = (("onnxruntime", onnxruntime.__version__), ("onnx", onnx.__version__))
         # Other providers hand the integer products back to the processor, so they would only be slower there.
         precisions = ("fp32", *QUANTIZED) if self._provider == PROVIDERS["cpu"] else ("fp32",)
-        self.capabilities = Capabilities(self._device, precisions, rank=10, versions=versions)
+        self.capabilities = Capabilities(
+            self._device, precisions, rank=10, reason="the fastest on processors", versions=versions
+        )
 
     def asarray(self, values: np.ndarray) -> OrtArray:
         """See :class:`asrkit.interfaces.Backend`."""
@@ -92,7 +93,7 @@ class OrtBackend:
 
     def compile(self, fn: Fn) -> Fn:
         """See :class:`asrkit.interfaces.Backend`."""
-        return _Compiled(fn, self)  # type: ignore[return-value]  # same signature, seen from outside
+        return Compiled(fn, self.session)  # type: ignore[return-value]  # same signature, seen from outside
 
     def bucket(self, axis: str, size: int) -> int:
         """See :class:`asrkit.interfaces.Backend`: sizes are symbolic, and caches start empty and grow."""
@@ -208,73 +209,3 @@ def _placed(graph: Graph) -> tuple[Path | None, dict[str, np.ndarray]]:
             for key, value in facts.items():
                 tensor.external_data.add(key=key, value=value)
     return folder, lent
-
-
-class _Compiled:
-    """A function and the sessions it was traced into, one per kind of arguments."""
-
-    def __init__(self, fn: Callable[..., Any], backend: OrtBackend) -> None:
-        self._fn = fn
-        self._backend = backend
-        self._traces: dict[Any, tuple[onnxruntime.InferenceSession, list[str], list[str], Any]] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, *args: Any) -> Any:
-        leaves = list(named_sizes(args))
-        kind = (_structure(args), tuple(_kind(leaf, names) for _, leaf, names in leaves))
-        if kind not in self._traces:
-            with self._lock:
-                self._traces[kind] = self._trace(args)
-        session, inputs, outputs, rebuild = self._traces[kind]
-        feed = {name: leaf.value for name, (_, leaf, _) in zip(inputs, leaves, strict=True) if name}
-        return rebuild(session.run(outputs, feed))
-
-    def _trace(self, args: Any) -> Any:
-        graph = Graph()
-        names: list[str] = []
-        axes = {id(leaf): names for _, leaf, names in named_sizes(args)}
-
-        def enter(leaf: OrtArray) -> OrtArray:
-            declared = axes[id(leaf)] or (None,) * len(leaf.shape)
-            shape = [size if name is None else symbol(name) for name, size in zip(declared, leaf.shape, strict=True)]
-            names.append(graph.input(leaf.dtype, shape))
-            return OrtArray(None, graph, names[-1], leaf.dtype, shape)
-
-        current.graph, before = graph, current.graph
-        try:
-            result = self._fn(*map_tree(enter, args))
-        finally:
-            current.graph = before
-        # One value may stand in several places of the result, but is one output.
-        outputs: dict[str, int] = {}
-        places = map_tree(lambda leaf: outputs.setdefault(_output(graph, leaf), len(outputs)), result)
-        session = self._backend.session(graph, list(outputs))
-        used = {value.name for value in session.get_inputs()}
-
-        def rebuild(values: list[np.ndarray]) -> Any:
-            return map_tree(lambda place: OrtArray(values[place]), places)
-
-        return session, [name if name in used else "" for name in names], list(outputs), rebuild
-
-
-def _output(graph: Graph, leaf: OrtArray) -> str:
-    """A name that a graph can give out: inputs and constants pass through a node first."""
-    name = plain(graph, leaf)
-    given = {value.name for value in graph.inputs} | {tensor.name for tensor in graph.initializers}
-    return graph.emit("Identity", [name]) if name in given else name
-
-
-def _kind(leaf: OrtArray, names: Any) -> Any:
-    if not isinstance(leaf, OrtArray) or leaf.value is None:
-        raise SeamError(f"compiled code takes this backend's arrays, found {type(leaf).__name__}")
-    names = names or (None,) * len(leaf.shape)
-    return leaf.dtype.str, tuple(name or size for name, size in zip(names, leaf.shape, strict=True))
-
-
-def _structure(tree: Any) -> Any:
-    """What kind of tree it is, without its arrays."""
-    if isinstance(tree, dict):
-        return tuple((key, _structure(value)) for key, value in tree.items())
-    if isinstance(tree, tuple | list):
-        return (type(tree), *(_structure(item) for item in tree))
-    return tree is None

@@ -14,7 +14,7 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from asrkit.quantize import BLOCK, Quantized
-from asrkit_onnxruntime.array import OrtArray, plain
+from asrkit_onnxruntime.array import OrtArray
 from asrkit_onnxruntime.graph import IR_VERSION, OPSET, Graph
 
 __all__ = ["eight_bits", "four_bits", "magnitude"]
@@ -40,13 +40,11 @@ def eight_bits(graph: Graph, x: OrtArray, weight: Quantized) -> str:
     return name
 
 
-def four_bits(graph: Graph, x: OrtArray, weight: Quantized, bias: OrtArray | None) -> str:
-    """x (..., I) with a matrix (O, I) and its bias: (..., O); x is rounded by blocks of its rows."""
+def four_bits(graph: Graph, x: OrtArray, weight: Quantized) -> str:
+    """x (..., I) with a matrix (O, I), without bias: (..., O); x is rounded by blocks of its rows."""
     outputs, inputs = weight.shape
     blocks = weight.values.reshape(outputs, inputs // BLOCK, BLOCK // 2)
     names = [x.name, graph.constant(blocks), graph.constant(weight.scales.reshape(-1))]
-    if bias is not None:
-        names += ["", "", plain(graph, bias)]
     sizes = {"K": inputs, "N": outputs, "bits": 4, "block_size": BLOCK}
     name: str = graph.emit("MatMulNBits", names, domain=MICROSOFT, accuracy_level=4, **sizes)
     return name

@@ -9,7 +9,7 @@ import numpy as np
 
 from asrkit.arrays import SUBSET
 from asrkit.errors import SeamError
-from asrkit_onnxruntime.array import OrtArray, broadcast, graph_of, lifted, plain
+from asrkit_onnxruntime.array import OrtArray, broadcast, graph_of, lifted, plain, same
 from asrkit_onnxruntime.graph import DTYPES, Graph, current
 from asrkit_onnxruntime.sizes import Size, SizeLike
 
@@ -80,7 +80,7 @@ class Namespace:
         _, result = _reshaped(x.shape, shape)
         # Only the first and the last of several shapes matter.
         x = graph.before.get(("Reshape", x.name), x)
-        if len(result) == len(x.shape) and all(map(_same, result, x.shape)):
+        if len(result) == len(x.shape) and all(map(same, result, x.shape)):
             return x
         target, _ = _reshaped(x.shape, result)
         name = graph.emit("Reshape", [plain(graph, x), graph.shape(target)])
@@ -301,13 +301,6 @@ def _reshaped(old: Sequence[SizeLike], new: Sequence[Any]) -> tuple[list[SizeLik
     if len(unknown) == 1 and -1 not in [size for size in target if isinstance(size, int)]:
         target[unknown[0]] = -1
     return target, result
-
-
-def _same(a: SizeLike, b: SizeLike) -> bool:
-    """Whether two sizes are the same number or the same expression."""
-    if isinstance(a, int) or isinstance(b, int):
-        return isinstance(a, int) and isinstance(b, int) and a == b
-    return a.same(b)
 
 
 def _inferred(old: Sequence[SizeLike], others: Sequence[SizeLike]) -> SizeLike:

@@ -32,25 +32,22 @@ class OrtOps(Ops):
         super().__init__(xp)
         self._host = host
 
-    def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    def linear(self, x: Array, weight: Array, bias: Array | None = None, scale: float = 1.0) -> Array:
         """See :meth:`Ops.linear`: the matrix is used as it lies in the checkpoint, transposed by the operator."""
         graph = graph_of(x)
         if graph is None:
-            return self._on_host("linear", x, weight, bias)
-        if isinstance(weight, Quantized):
-            return self._integer(graph, x, weight, bias)
-        names = [plain(graph, x), plain(graph, weight)]
-        name = graph.emit("FusedMatMul", names, domain="com.microsoft", transB=1)
-        if bias is not None:
-            name = graph.emit("Add", [name, plain(graph, bias)])
-        return _like(graph, name, x, (*x.shape[:-1], weight.shape[0]))
-
-    def _integer(self, graph: Graph, x: OrtArray, weight: Quantized, bias: Array | None) -> OrtArray:
-        """A product with a matrix in few bits; every row of ``x`` is rounded by itself."""
+            return self._on_host("linear", x, weight, bias, scale)
+        if bias is not None and scale != 1.0:
+            bias = bias * scale
         shape = (*x.shape[:-1], weight.shape[0])
-        if weight.bits == 4:
-            return _like(graph, four_bits(graph, x, weight, bias), x, shape)
-        y = _like(graph, eight_bits(graph, x, weight), x, shape)
+        if not isinstance(weight, Quantized):
+            names = [plain(graph, x), plain(graph, weight)]
+            name = graph.emit("FusedMatMul", names, domain="com.microsoft", transB=1, alpha=float(scale))
+        else:
+            if scale != 1.0:
+                weight = Quantized(weight.values, weight.scales * np.float32(scale))
+            name = four_bits(graph, x, weight) if weight.bits == 4 else eight_bits(graph, x, weight)
+        y = _like(graph, name, x, shape)
         return y if bias is None else y + bias
 
     def embed(self, ids: Array, table: Array) -> Array:
@@ -121,12 +118,17 @@ class OrtOps(Ops):
         return image, OrtArray(np.concatenate([kernel.value, weights], axis=1))
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
-        """See :meth:`Ops.layer_norm`."""
+        """See :meth:`Ops.layer_norm`; the sum of two arrays, and the bias of one, is made in the same pass."""
         graph = graph_of(x)
         if graph is None:
             return self._on_host("layer_norm", x, weight, bias, eps)
-        inputs = [plain(graph, value) for value in (x, weight, bias)]
-        return _like(graph, graph.emit("LayerNormalization", inputs, axis=-1, epsilon=eps), x)
+        scales = [plain(graph, value) for value in (weight, bias)]
+        if x.name not in graph.sums:
+            return _like(graph, graph.emit("LayerNormalization", [x.name, *scales], axis=-1, epsilon=eps), x)
+        a, b = graph.sums[x.name]
+        b, shift = graph.biased.get(b, (b, ""))
+        inputs = [a, b, *scales, *([shift] if shift else [])]
+        return _like(graph, graph.replace(x.name, "SkipLayerNormalization", inputs, epsilon=eps), x)
 
     def softmax(self, x: Array) -> Array:
         """See :meth:`Ops.softmax`."""
