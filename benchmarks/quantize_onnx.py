@@ -2,8 +2,8 @@
 
     ONNX_ASR_PYTHON quantize_onnx.py FOLDER
 
-Only matrix products are quantised. `quantize_dynamic` can take convolutions and embeddings too; on the processor where
-this was written that was slower and changed more tokens, and the comparison is with the better of the two.
+Only matrix products are quantised. `quantize_dynamic` can take convolutions and embeddings too; where this was written
+that was slower, and the comparison is with the faster of the two.
 """
 
 from __future__ import annotations
