@@ -238,9 +238,10 @@ def test_a_damaged_graph_is_made_again(tensors, cache, damage):
     (file,) = cache.iterdir()
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
+    assert module.optimised.recall(file.stem) is None
     assert np.array_equal(Model(tensors)(), first)
     assert [path.name for path in cache.iterdir()] == [file.name]
-    assert file.read_bytes()[:10] == whole[:10]
+    assert module.optimised.recall(file.stem) is not None
 
 
 def test_a_kept_graph_that_does_not_run_is_made_again(tensors, cache, monkeypatch):

@@ -168,6 +168,34 @@ def test_what_no_result_needs_is_not_in_the_graph():
     assert traced.count("Softmax", "MatMul", "Mul") == [0, 0, 1]
 
 
+# Norms that make the sum they are of
+
+
+def norms(ops, batch, backend):
+    """Norms of sums that are used in every other way too."""
+    given = [backend.weight("vector", "fp32", normal(12, seed=n)) for n in (1, 2, 3)]
+    matrix = backend.weight("matrix", "fp32", normal(12, 12, seed=4))
+    x, y = batch.values, ops.linear(batch.values, matrix, given[2])
+    total = x + y
+    first = ops.layer_norm(total, given[0], given[1])
+    again = ops.layer_norm(total, given[1], given[0], eps=0.5)
+    nested = ops.layer_norm(total + first, given[0], given[1])
+    turned = ops.layer_norm(y + x, given[0], given[1])
+    row = ops.layer_norm(x + ops.xp.sum(x, axis=1, keepdims=True), given[0], given[1])
+    one = ops.layer_norm(total[:, -1, :] + x[:, 0, :], given[0], given[1])
+    return Batch(
+        ops.xp.concat([total, first, again, nested, turned, row, one[:, None], total * y, first + total], axis=1)
+    )
+
+
+def test_norms_of_sums_leave_the_sums_as_they_are():
+    traced = Traced(lambda ops, batch: norms(ops, batch, traced.backend))
+    for rows, frames in ((2, 5), (1, 1), (3, 4)):
+        batch = Batch(normal(rows, frames, 12))
+        want = norms(HOST.ops, batch, HOST).values
+        np.testing.assert_allclose(traced(batch).values, want, rtol=0, atol=2e-5)
+
+
 # Convolutions that silence what is not valid
 
 
