@@ -44,10 +44,6 @@ class Graph:
         can begin there."""
         self.turns: dict[str, list[int]] = {}
         """Order of the axes of each turned value."""
-        self.sums: dict[str, tuple[str, str]] = {}
-        """What was added to what, for sums of two values of one shape."""
-        self.biased: dict[str, tuple[str, str]] = {}
-        """Value and bias, for sums with a constant vector."""
         self._count = 0
         self._constants: dict[Any, str] = {}
         self._sizes: dict[Size, str] = {}
@@ -74,17 +70,6 @@ class Graph:
             self._emitted[key] = names
         names = self._emitted[key]
         return names[0] if outputs == 1 else names
-
-    def replace(self, name: str, op: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Let a norm make the sum it is of: put it where the sum was made, which is then its fourth output.
-
-        Gives the norm's name. A second norm of one sum gets the sum as it is.
-        """
-        place = next(n for n, node in enumerate(self.nodes) if name in node.output)
-        outputs = [self._name(op.lower()), "", "", name]
-        self.nodes[place] = helper.make_node(op, list(inputs), outputs, domain="com.microsoft", **attributes)
-        del self.sums[name]
-        return outputs[0]
 
     def constant(self, values: np.ndarray) -> str:
         """A constant; one array in memory becomes one constant."""
