@@ -200,7 +200,18 @@ def binary(op: str, a: OrtArray, b: OrtArray) -> OrtArray:
             name = graph.emit("Div", [graph.emit("Sub", [names[0], rest]), names[1]])
     else:
         name = graph.emit(op, names)
+    if op == "Add" and dtype == np.float32:
+        _remember_sum(graph, name, a, b)
     return OrtArray(None, graph, name, dtype, shape)
+
+
+def _remember_sum(graph: Graph, name: str, a: OrtArray, b: OrtArray) -> None:
+    """Note a sum that a norm after it can take over."""
+    if a.value is None and b.value is None:
+        if len(a.shape) == len(b.shape) == 3 and all(map(same, a.shape, b.shape)):
+            graph.sums[name] = (a.name, b.name)
+    elif b.value is not None and b.shape == a.shape[-1:]:
+        graph.biased[name] = (a.name, plain(graph, b))
 
 
 def same(a: SizeLike, b: SizeLike) -> bool:

@@ -44,6 +44,12 @@ class Graph:
         can begin there."""
         self.turns: dict[str, list[int]] = {}
         """Order of the axes of each turned value."""
+        self.sums: dict[str, tuple[str, str]] = {}
+        """What was added to what, for sums of two values of one shape."""
+        self.biased: dict[str, tuple[str, str]] = {}
+        """Value and bias, for sums with a constant vector."""
+        self.joins: dict[str, tuple[Any, Any]] = {}
+        """Cache and what was put behind it, by the name of both together."""
         self._count = 0
         self._constants: dict[Any, str] = {}
         self._sizes: dict[Size, str] = {}
@@ -70,6 +76,25 @@ class Graph:
             self._emitted[key] = names
         names = self._emitted[key]
         return names[0] if outputs == 1 else names
+
+    def take_over(
+        self, names: Sequence[str], op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+    ) -> str | None:
+        """Add a node that also makes values which nodes of their own made so far; those nodes go.
+
+        Args:
+            names: of those values.
+            outputs: of the new node behind its first, "" for what nobody wants.
+
+        Returns:
+            The name of its first output, or None, with nothing changed, if something read such a value already.
+        """
+        if any(name in node.input for node in self.nodes for name in names):
+            return None
+        self.nodes = [node for node in self.nodes if not set(node.output) & set(names)]
+        first = self._name(op.lower())
+        self.nodes.append(helper.make_node(op, list(inputs), [first, *outputs], domain="com.microsoft", **attributes))
+        return first
 
     def constant(self, values: np.ndarray) -> str:
         """A constant; one array in memory becomes one constant."""

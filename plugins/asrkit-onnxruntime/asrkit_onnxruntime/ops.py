@@ -14,6 +14,7 @@ from asrkit.quantize import Quantized
 from asrkit_onnxruntime.array import OrtArray, graph_of, plain
 from asrkit_onnxruntime.graph import Graph
 from asrkit_onnxruntime.integers import eight_bits, four_bits
+from asrkit_onnxruntime.sizes import Size
 
 __all__ = ["OrtOps"]
 
@@ -118,12 +119,21 @@ class OrtOps(Ops):
         return image, OrtArray(np.concatenate([kernel.value, weights], axis=1))
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
-        """See :meth:`Ops.layer_norm`; ONNX Runtime's norm that adds as well is several times slower than both."""
+        """See :meth:`Ops.layer_norm`."""
         graph = graph_of(x)
         if graph is None:
             return self._on_host("layer_norm", x, weight, bias, eps)
-        inputs = [plain(graph, value) for value in (x, weight, bias)]
-        return _like(graph, graph.emit("LayerNormalization", inputs, axis=-1, epsilon=eps), x)
+        scales = [plain(graph, value) for value in (weight, bias)]
+        if x.name in graph.sums and _few(x):
+            # One node in place of three counts where there is one row. With many rows ONNX Runtime's norm that adds
+            # is several times slower than a norm and a sum.
+            a, b = graph.sums[x.name]
+            b, shift = graph.biased.get(b, (b, ""))
+            inputs = [a, b, *scales, *([shift] if shift else [])]
+            name = graph.take_over([x.name], "SkipLayerNormalization", inputs, ["", "", x.name], epsilon=eps)
+            if name is not None:
+                return _like(graph, name, x)
+        return _like(graph, graph.emit("LayerNormalization", [x.name, *scales], axis=-1, epsilon=eps), x)
 
     def softmax(self, x: Array) -> Array:
         """See :meth:`Ops.softmax`."""
@@ -160,18 +170,34 @@ class OrtOps(Ops):
         if mask is not None:
             hidden = xp.where(mask, OrtArray(np.zeros((), np.float32)), MASKED)
             added = hidden if bias is None else bias + hidden
-        names = [self._rows(graph, q)]
-        # The operator takes keys and values also by heads, as a cache holds them; what was just turned is turned back.
-        turned = all(("Transpose", x.name) in graph.before for x in (k, v))
-        names += [self._rows(graph, x) if turned else plain(graph, x) for x in (k, v)]
+        heads = {"num_heads": q.shape[1], "scale": float(scale)}
+        shown = ""
         if added is not None:
             # The first two axes may stay 1, the others must be there.
             shape = (*added.shape[:2], q.shape[2], k.shape[2])
-            names += ["", "", plain(graph, added if bias is not None else xp.broadcast_to(added, shape))]
-        heads = {"num_heads": q.shape[1], "scale": float(scale)}
-        name = graph.emit("MultiHeadAttention", names, domain="com.microsoft", **heads)
+            shown = plain(graph, added if bias is not None else xp.broadcast_to(added, shape))
+        name = self._grown(graph, q, k, v, shown, heads)
+        if name is None:
+            # Keys and values are also taken by heads, as a memory holds them; what was just turned is turned back.
+            turned = all(("Transpose", x.name) in graph.before for x in (k, v))
+            pair = [self._rows(graph, x) if turned else plain(graph, x) for x in (k, v)]
+            inputs = [self._rows(graph, q), *pair, *(["", "", shown] if shown else [])]
+            name = graph.emit("MultiHeadAttention", inputs, domain="com.microsoft", **heads)
         y = _like(graph, name, q, (q.shape[0], q.shape[2], q.shape[1] * v.shape[3]))
         return xp.permute_dims(xp.reshape(y, (*y.shape[:2], q.shape[1], v.shape[3])), (0, 2, 1, 3))
+
+    def _grown(
+        self, graph: Graph, q: OrtArray, k: OrtArray, v: OrtArray, shown: str, heads: dict[str, Any]
+    ) -> str | None:
+        """Attention that puts new keys and values behind those of a cache itself, if that is what k and v are."""
+        if k.name not in graph.joins or v.name not in graph.joins:
+            return None
+        (keys, new_keys), (values, new_values) = graph.joins[k.name], graph.joins[v.name]
+        if not all(("Transpose", new.name) in graph.before for new in (new_keys, new_values)):
+            return None
+        inputs = [self._rows(graph, x) for x in (q, new_keys, new_values)]
+        inputs += ["", "", shown, plain(graph, keys), plain(graph, values)]
+        return graph.take_over([k.name, v.name], "MultiHeadAttention", inputs, [k.name, v.name], **heads)
 
     def _rows(self, graph: Graph, x: OrtArray) -> str:
         """(B, H, N, E) as (B, N, H*E)."""
@@ -181,6 +207,8 @@ class OrtOps(Ops):
     def extend(self, store: Array, new: Array, used: Array) -> tuple[Array, Array]:
         """See :meth:`Ops.extend`: the store holds exactly what is used, and grows."""
         longer = self.xp.concat([store, new], axis=2)
+        if longer.graph is not None and store.value is None and new.value is None:
+            longer.graph.joins[longer.name] = store, new
         return longer, longer
 
     def top_k(self, x: Array, count: int) -> tuple[Array, Array]:
@@ -201,6 +229,12 @@ class OrtOps(Ops):
         arrays = tuple(_value(array) for array in arrays)
         options = {name: _value(value) for name, value in options.items()}
         return OrtArray(np.asarray(getattr(self._host, op)(*arrays, **options)))
+
+
+def _few(x: OrtArray) -> bool:
+    """Whether it has a row for each new token: usually one, and one per recording of a batch."""
+    names = [size.names for size in x.shape if isinstance(size, Size)]
+    return bool(names) and set().union(*names) <= {"batch", "tokens"}
 
 
 def _value(value: Any) -> Any:

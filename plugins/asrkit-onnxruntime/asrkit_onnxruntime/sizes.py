@@ -33,6 +33,14 @@ class Size:
         self.terms = {product: count for product, count in terms.items() if count}
         self._hash = hash(frozenset(self.terms.items()))
 
+    @property
+    def names(self) -> set[str]:
+        """The named sizes that it is made of."""
+        found: set[str] = set()
+        for atom in (atom for product in self.terms for atom in product):
+            found |= {atom} if isinstance(atom, str) else atom[0].names
+        return found
+
     def same(self, other: SizeLike) -> bool:
         """Whether both are the same expression."""
         return self.terms == _terms(other)
