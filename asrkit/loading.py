@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 AUTO = "auto"
+MOST_THREADS = 1024
 
 
 def load_model(
@@ -157,6 +158,8 @@ def model_settings(name_or_path: str) -> tuple[str, ...]:
 
 def create_backend(registry: Registry, name: str, device: str | None = None, threads: int | None = None) -> Backend:
     """A backend by name; ``auto`` takes the one that ranks itself highest of those that run here."""
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= MOST_THREADS):
+        raise OptionError(f"threads must be a whole number from 1 to {MOST_THREADS}, found {threads!r}")
     if name == AUTO:
         return _best(registry, device, threads)
     entry = registry.get("backend", name)
@@ -164,8 +167,6 @@ def create_backend(registry: Registry, name: str, device: str | None = None, thr
     if problem is not None:
         raise BackendError(f"backend {name!r} cannot run here: {problem}")
     wishes = {key: value for key, value in (("device", device), ("threads", threads)) if value is not None}
-    if threads is not None and threads < 1:
-        raise OptionError(f"threads must be a whole number from 1 on, found {threads!r}")
     try:
         factory = entry.load()
         for wish in wishes:

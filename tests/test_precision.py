@@ -238,10 +238,10 @@ def test_numpy_has_no_threads_to_choose(nemo):
 
 
 @pytest.mark.usefixtures("plugin")
-@pytest.mark.parametrize("threads", [0, -1])
-@pytest.mark.parametrize("backend", ["threaded", "numpy"])
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "2", True, 1025])
+@pytest.mark.parametrize("backend", ["threaded", "numpy", "auto"])
 def test_threads_are_one_or_more(nemo, backend, threads):
-    message = f"threads must be a whole number from 1 on, found {threads}"
+    message = f"threads must be a whole number from 1 to 1024, found {threads!r}"
     refused(OptionError, message, load_model, nemo, backend, threads=threads)
 
 

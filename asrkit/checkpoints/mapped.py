@@ -7,7 +7,7 @@ import mmap
 import os
 import stat
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from asrkit.errors import CheckpointError
 
-__all__ = ["DTYPES", "Buffer", "MappedFile", "MappedTensors", "Origin", "Stored", "blocks_of", "origin_of"]
+__all__ = ["DTYPES", "Buffer", "MappedFile", "MappedTensors", "Origin", "Overlaid", "Stored", "blocks_of", "origin_of"]
 
 Buffer = bytes | mmap.mmap
 """What the readers parse: slices of both are ``bytes``."""
@@ -219,6 +219,27 @@ class MappedTensors(Mapping[str, np.ndarray]):
         if not stored.extent:  # nothing to look at, and strides without a meaning
             return np.ndarray(stored.shape, dtype, data)
         return np.ndarray(stored.shape, dtype, data, stored.offset, stored.strides)
+
+
+class Overlaid(Mapping[str, np.ndarray]):
+    """Tensors with others added and some left out; ``holder`` tells in which mapping one is."""
+
+    def __init__(self, base: Mapping[str, np.ndarray], added: Mapping[str, np.ndarray], without: Iterable[str]) -> None:
+        left_out = set(without)
+        self._holders = {name: base for name in base if name not in left_out} | dict.fromkeys(added, added)
+
+    def holder(self, name: str) -> Mapping[str, np.ndarray]:
+        """The mapping that holds a tensor."""
+        return self._holders[name]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._holders[name][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._holders)
+
+    def __len__(self) -> int:
+        return len(self._holders)
 
 
 def _widened(bits: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from asrkit.checkpoints.mapped import MappedFile, MappedTensors
+from asrkit.checkpoints.mapped import MappedFile, MappedTensors, Overlaid
 from asrkit.checkpoints.safetensors import read_safetensors, write_safetensors
 from asrkit.errors import CheckpointError
 from asrkit.interfaces import Checkpoint
@@ -46,18 +46,22 @@ def combined(tensors: Mapping[str, np.ndarray], where: str) -> Tensors:
 
 
 def split(tensors: Tensors) -> Mapping[str, np.ndarray]:
-    """The reverse of :func:`combined`; tensors without quantised matrices are given back as they are."""
-    if not any(isinstance(tensors[name], Quantized) for name in tensors):
-        return tensors  # type: ignore[return-value]  # just seen: none is Quantized
-    result: dict[str, np.ndarray] = {}
-    for name in tensors:
-        tensor = tensors[name]
-        if isinstance(tensor, Quantized):
-            result[f"{name}.int{tensor.bits}"] = tensor.values
-            result[name + SCALES] = tensor.scales
-        else:
-            result[name] = tensor
-    return result
+    """The reverse of :func:`combined`; other tensors are those that they were, with their dtypes in the file."""
+    if isinstance(tensors, _Combined):
+        return tensors.stored
+    plain: Any
+    made: Mapping[str, Quantized]
+    if isinstance(tensors, _Made):
+        plain, made = tensors.plain, tensors.made
+    else:
+        # Asked for one by one: tensors may be built on access.
+        found = ((name, tensors[name]) for name in tensors)
+        plain, made = tensors, {name: tensor for name, tensor in found if isinstance(tensor, Quantized)}
+    added: dict[str, np.ndarray] = {}
+    for name, matrix in made.items():
+        added[f"{name}.int{matrix.bits}"] = matrix.values
+        added[name + SCALES] = matrix.scales
+    return Overlaid(plain, added, made) if made else plain
 
 
 def precision_of(tensors: Mapping[str, Any]) -> str | None:
@@ -68,7 +72,7 @@ def precision_of(tensors: Mapping[str, Any]) -> str | None:
 
 class _Combined(Mapping[str, "np.ndarray | Quantized"]):
     def __init__(self, tensors: Mapping[str, np.ndarray], found: list[str], where: str) -> None:
-        self._tensors = tensors
+        self.stored = tensors
         self._names: dict[str, tuple[str, str] | None] = {}
         self.kinds = {name.rpartition(".")[2] for name in found}
         parts = set()
@@ -89,7 +93,7 @@ class _Combined(Mapping[str, "np.ndarray | Quantized"]):
 
     def __getitem__(self, name: str) -> np.ndarray | Quantized:
         pair = self._names[name]
-        return self._tensors[name] if pair is None else Quantized(self._tensors[pair[0]], self._tensors[pair[1]])
+        return self.stored[name] if pair is None else Quantized(self.stored[pair[0]], self.stored[pair[1]])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -155,8 +159,23 @@ class QuantizedCheckpoint:
 
     def tensors(self) -> Mapping[str, Any]:
         """All tensors, those matrices as :class:`Quantized`."""
-        plain = self._checkpoint.tensors()
-        return {name: self._read.made.get(name, plain[name]) for name in plain}
+        return _Made(self._checkpoint.tensors(), self._read.made)
+
+
+class _Made(Mapping[str, Any]):
+    """Tensors of which some are quantised now."""
+
+    def __init__(self, plain: Mapping[str, Any], made: Mapping[str, Quantized]) -> None:
+        self.plain, self.made = plain, made
+
+    def __getitem__(self, name: str) -> Any:
+        return self.made[name] if name in self.made else self.plain[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plain)
+
+    def __len__(self) -> int:
+        return len(self.plain)
 
 
 class _Remembered(Mapping[str, Any]):
@@ -207,12 +226,12 @@ class _Remembered(Mapping[str, Any]):
 
 def _read(path: Path) -> Mapping[str, Any]:
     """The matrices of a cache file; nothing if there is none, or if it is damaged."""
-    if not path.is_file():
-        return {}
     try:
+        if not path.is_file():
+            return {}
         file = MappedFile(path)
         tensors = MappedTensors(file.data, read_safetensors(file.data, repr(str(path))), repr(str(path)))
         return dict(combined(tensors, repr(str(path))))
-    except CheckpointError as error:
+    except (CheckpointError, OSError) as error:
         log.warning("%s; quantised weights are made again", error)
         return {}

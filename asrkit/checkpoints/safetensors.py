@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from asrkit.checkpoints.configuration import pairs_once
-from asrkit.checkpoints.mapped import DTYPES, Buffer, MappedTensors, Stored
+from asrkit.checkpoints.mapped import DTYPES, Buffer, MappedTensors, Overlaid, Stored
 from asrkit.errors import CheckpointError
 
 __all__ = ["MAX_HEADER", "header_of", "read_safetensors", "write_safetensors"]
@@ -157,6 +157,8 @@ def _write_array(file: BinaryIO, array: np.ndarray) -> None:
 
 def _stored(tensors: Mapping[str, np.ndarray], name: str) -> tuple[str, np.ndarray]:
     """A tensor's dtype in safetensors' spelling, and its bytes as stored."""
+    if isinstance(tensors, Overlaid):
+        tensors = tensors.holder(name)
     if isinstance(tensors, MappedTensors):
         return tensors.stored(name).dtype, tensors.raw(name)
     array = tensors[name]
@@ -168,6 +170,8 @@ def _stored(tensors: Mapping[str, np.ndarray], name: str) -> tuple[str, np.ndarr
 
 def _place(tensors: Mapping[str, np.ndarray], name: str, array: np.ndarray) -> object:
     """A key that is equal for names of one and the same tensor."""
+    if isinstance(tensors, Overlaid):
+        tensors = tensors.holder(name)
     if isinstance(tensors, MappedTensors):
         return tensors.stored(name)
     # Only a dict is known to hold its arrays; one that was built for us may get the address of one now gone.

@@ -37,7 +37,7 @@ FLAGS |= {"strategy", "threads", "tokens"}
 @click.option("--itn/--no-itn", default=None, help="Numbers in digits.  [default: off]")
 @click.option("--backend", default="auto", show_default=True, help="auto, or a name from `asrkit backends`.")
 @click.option("--device", help="One of the backend's devices.  [default: the backend's]")
-@click.option("--threads", type=click.IntRange(min=1), help="Processor threads, where the backend lets them be chosen.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads, if the backend has a choice.")
 @click.option("--precision", help="One that `asrkit backends` lists.  [default: the checkpoint's, else fp32]")
 @click.option("--strategy", help="Decoding strategy.  [default: the model's]")
 @click.option(

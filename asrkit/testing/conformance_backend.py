@@ -223,6 +223,18 @@ def op_cases() -> Iterator[Case]:
     flags = {"flag": np.arange(7)[None, :] < np.array([7, 3])[:, None]}
     yield "attention", lambda o, t: o.attention(*_qkv(t), scale=0.5), heads, {}
     yield "attention masked", _masked_attention, {**heads, **flags}, {}
+    yield (
+        "attention with a bias for all queries, masked",
+        lambda o, t: o.attention(*_qkv(t), scale=0.5, mask=t.flag[:, None, None, :], bias=t.b[:, None, None, :, 0]),
+        {**heads, **flags},
+        {},
+    )
+    yield (
+        "attention with a mask of fewer axes",
+        lambda o, t: o.attention(*_qkv(t), scale=0.5, mask=t.flag[1, :]),
+        {**heads, **flags},
+        {},
+    )
     # What a fully masked row gives is open, but it must be finite: nought times NaN is NaN.
     nothing = {**heads, "flag": np.zeros((2, 7), bool)}
     yield "attention fully masked", lambda o, t: _masked_attention(o, t) * 0.0, nothing, {}

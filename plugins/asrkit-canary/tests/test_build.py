@@ -7,7 +7,6 @@ import copy
 import attrs
 import numpy as np
 import pytest
-from conftest import BACKENDS, VARIANTS, built, read_golden
 
 from asrkit.errors import AudioError, CheckpointError, OptionError, WeightsError
 from asrkit.loading import load_model, open_checkpoint
@@ -18,6 +17,7 @@ from asrkit.transcriber import Model
 from asrkit_canary.build import build
 from asrkit_canary.random_checkpoint import mel_filters, write_random_checkpoint
 from asrkit_canary.specs import SPECS
+from conftest import BACKENDS, VARIANTS, built, read_golden
 
 
 class Changed:

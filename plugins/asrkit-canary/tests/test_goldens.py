@@ -5,13 +5,13 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
-from conftest import BACKENDS, VARIANTS, Golden, built, model_of, read_golden, samples
 
 from asrkit.arrays import Encoded, Features
 from asrkit.batching import to_device
 from asrkit.errors import OptionError
 from asrkit.strategies.greedy import Greedy
 from asrkit.values import Clock, Hypothesis, Request
+from conftest import BACKENDS, VARIANTS, Golden, built, model_of, read_golden, samples
 
 FEATURES, STATES, LOGITS = 2e-4, 1e-4, 2e-4
 

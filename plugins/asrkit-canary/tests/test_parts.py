@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, Golden, built, model_of, samples
 
 from asrkit.loading import open_checkpoint
 from asrkit.plugins import registry
@@ -19,6 +18,7 @@ from asrkit.testing import (
     check_strategy,
     check_tokenizer,
 )
+from conftest import BACKENDS, Golden, built, model_of, samples
 
 
 def test_checkpoint(golden: Golden):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from onnx import TensorProto, helper
 
 from asrkit.arrays import map_tree
 from asrkit.backends.numpy import NumpyBackend, NumpyOps, narrow, widen
-from asrkit.checkpoints.mapped import origin_of
+from asrkit.checkpoints.mapped import Origin, origin_of
 from asrkit.errors import BackendError
 from asrkit.interfaces import Capabilities
 from asrkit.ops import Ops
@@ -29,6 +30,8 @@ from asrkit_onnxruntime.ops import OrtOps
 __all__ = ["OrtBackend"]
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
+
+log = logging.getLogger("asrkit")
 
 FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -129,8 +132,12 @@ class OrtBackend:
             except (BackendError, KeyError):
                 optimised.forget(key)
         sessions = []
-        optimised.keep(key, lent, lambda path: sessions.append(self._open(model, folder, lent, path)))
-        return sessions[0]
+        try:
+            optimised.keep(key, lent, lambda path: sessions.append(self._open(model, folder, lent, path)))
+        except (OSError, BackendError) as error:
+            # No room for the graph, or no folder: what cannot be kept can still run.
+            log.info("the optimised graph was not kept: %s", error)
+        return sessions[0] if sessions else self._open(model, folder, lent)
 
     def _open(
         self,
@@ -185,12 +192,21 @@ def _locations(initializers: list[TensorProto]) -> set[str]:
     return places - {MEMORY}
 
 
+def _named(origin: Origin | None) -> Origin | None:
+    """A place whose path ONNX Runtime can be told: it takes UTF-8 only."""
+    try:
+        str(origin.path if origin else "").encode()
+    except UnicodeEncodeError:
+        return None
+    return origin
+
+
 def _placed(graph: Graph) -> tuple[Path | None, dict[str, np.ndarray]]:
     """Tell where the large constants are: in files of one folder, which ONNX Runtime maps, or lent from memory.
 
     What is lent it copies; of a file it reads the pages it packs, and lets them go.
     """
-    origins = {name: origin_of(array) for name, array in graph.external.items()}
+    origins = {name: _named(origin_of(array)) for name, array in graph.external.items()}
     sizes: dict[Path, int] = {}
     for name, origin in origins.items():
         if origin is not None:

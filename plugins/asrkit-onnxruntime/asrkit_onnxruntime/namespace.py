@@ -307,6 +307,8 @@ def _inferred(old: Sequence[SizeLike], others: Sequence[SizeLike]) -> SizeLike:
     """The size that -1 stands for."""
     left = list(old)
     for size in others:
+        if isinstance(size, int) and size == 1:
+            continue
         for n, have in enumerate(left):
             if (
                 have == size

@@ -11,7 +11,7 @@ from asrkit.arrays import MASKED, Array
 from asrkit.backends.numpy import NumpyOps
 from asrkit.ops import Ops, check_groups
 from asrkit.quantize import Quantized
-from asrkit_onnxruntime.array import OrtArray, graph_of, plain
+from asrkit_onnxruntime.array import OrtArray, graph_of, plain, same
 from asrkit_onnxruntime.graph import Graph
 from asrkit_onnxruntime.integers import eight_bits, four_bits
 from asrkit_onnxruntime.sizes import Size
@@ -82,7 +82,8 @@ class OrtOps(Ops):
         width = (x.shape[2] + (left + right - kernel.shape[3])) // stride[1] + 1
         turned = self.xp.permute_dims(x, (0, 3, 1, 2))
         # Of an image with few channels the result is many times larger, and a pass over it for the mask is what costs.
-        silenced = relu and valid is not None and kernel.shape[1] == 1 and groups == 1 and top == kernel.shape[2] // 2
+        centred = padding == tuple(((size - 1) / 2,) * 2 for size in kernel.shape[2:])
+        silenced = relu and valid is not None and kernel.shape[1] == 1 and groups == 1 and centred
         if silenced:
             turned, kernel = self._silenced(turned, kernel, valid, stride[0])
         inputs = [plain(graph, turned), plain(graph, kernel)]
@@ -173,9 +174,11 @@ class OrtOps(Ops):
         heads = {"num_heads": q.shape[1], "scale": float(scale)}
         shown = ""
         if added is not None:
-            # The first two axes may stay 1, the others must be there.
-            shape = (*added.shape[:2], q.shape[2], k.shape[2])
-            shown = plain(graph, added if bias is not None else xp.broadcast_to(added, shape))
+            # Of four axes the first two may be 1, the others must be there.
+            front = (1,) * (4 - len(added.shape)) + tuple(added.shape)[:-2]
+            shape = (*front[:2], q.shape[2], k.shape[2])
+            full = len(added.shape) == 4 and all(map(same, added.shape, shape))
+            shown = plain(graph, added if full else xp.broadcast_to(added, shape))
         name = self._grown(graph, q, k, v, shown, heads)
         if name is None:
             # Keys and values are also taken by heads, as a memory holds them; what was just turned is turned back.

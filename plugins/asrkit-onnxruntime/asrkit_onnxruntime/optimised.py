@@ -6,6 +6,7 @@ asrkit's cache or in memory.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -116,7 +117,8 @@ def keep(key: str, lent: Iterable[str], make: Callable[[Path], None]) -> None:
 
 def forget(key: str) -> None:
     """Remove a graph that did not run."""
-    _path(key).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        _path(key).unlink()
 
 
 def _path(key: str) -> Path:
