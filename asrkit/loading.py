@@ -81,8 +81,15 @@ def load_model(
     values = _settings(build, settings, name)
     if precision in QUANTIZED and getattr(checkpoint, "precision", None) is None:
         remembered = CachedCheckpoint(checkpoint, precision)
+        first = remembered.empty
+        if first:
+            # Quantised first and read back, so that the weights of a first start too lie in a file and not in memory.
+            _build(build, remembered, _Reader(), precision, spec, values)
+            if remembered.save():
+                remembered = CachedCheckpoint(checkpoint, precision)
         parts = _build(build, remembered, chosen, precision, spec, values)
-        remembered.save()
+        if not first:
+            remembered.save()
     else:
         parts = _build(build, checkpoint, chosen, precision, spec, values)
     seconds = round(time.perf_counter() - start, 4)
@@ -183,14 +190,15 @@ def create_backend(registry: Registry, name: str, device: str | None = None, thr
 def _best(registry: Registry, device: str | None, threads: int | None) -> Backend:
     """Of the backends that can be made here, with these wishes, the one that ranks highest."""
     made = []
-    problems = []
+    problems: list[AsrkitError] = []
     for entry in registry.entries("backend"):
         try:
             made.append(create_backend(registry, f"{entry.plugin}:{entry.name}", device, threads))
         except AsrkitError as error:
-            problems.append(str(error))
+            problems.append(error)
     if not made:
-        raise BackendError(f"no backend can run here: {'; '.join(problems)}")
+        kind = OptionError if any(isinstance(problem, OptionError) for problem in problems) else BackendError
+        raise kind(f"no backend can run here: {'; '.join(map(str, problems))}")
     return max(made, key=lambda backend: (backend.capabilities.rank, backend.name))
 
 

@@ -72,6 +72,10 @@ class Weights:
         view.precision = precision
         return view
 
+    def unquantised(self) -> Weights:
+        """The same view in float32 where the precision has few bits, for a matrix that is not read at every call."""
+        return self.at("fp32") if self.precision in QUANTIZED else self
+
     def __contains__(self, name: str) -> bool:
         """Whether a tensor of that name, or a scope with tensors, is there."""
         full = self._scope + name

@@ -137,9 +137,17 @@ class CachedCheckpoint:
         """The matrices that were asked for."""
         return self._tensors.asked
 
-    def save(self) -> None:
-        """Write what was quantised anew; a cache that cannot be written costs time at the next start, no more."""
-        self._tensors.save()
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was remembered of it so far."""
+        return not self._tensors.kept
+
+    def save(self) -> bool:
+        """Write what was quantised anew, and tell whether anything was written.
+
+        A cache that cannot be written costs time at the next start, no more.
+        """
+        return self._tensors.save()
 
 
 class QuantizedCheckpoint:
@@ -182,14 +190,14 @@ class _Remembered(Mapping[str, Any]):
     def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
         self._tensors: Mapping[str, Any] = checkpoint.tensors()
         self._fresh = False
-        self._kept: dict[str, Any] = {}
+        self.kept: dict[str, Any] = {}
         self.asked: dict[str, Quantized] = {}
         self._path: Path | None = None
         identity = getattr(checkpoint, "identity", None)
         if identity is not None:
             key = hashlib.sha256(f"{identity} {precision} {VERSION}".encode()).hexdigest()[:32]
             self._path = cache_folder() / "quantized" / f"{key}.safetensors"
-            self._kept.update(_read(self._path))
+            self.kept.update(_read(self._path))
 
     def __getitem__(self, name: str) -> Any:
         return self._tensors[name]
@@ -203,25 +211,28 @@ class _Remembered(Mapping[str, Any]):
     def quantized(self, name: str, precision: str) -> Quantized:
         """A matrix in few bits, from the cache or made now."""
         shape = self._tensors[name].shape[:2]
-        kept = self._kept.get(name)
-        if not isinstance(kept, Quantized) or kept.shape != shape or precision not in (f"int{kept.bits}", "int4"):
-            self._kept[name] = kept = quantize(self._tensors[name].reshape(shape), precision)
+        kept = self.kept.get(name)
+        bits = 4 if precision == "int4" and shape[1] % BLOCK == 0 else 8
+        if not isinstance(kept, Quantized) or kept.shape != shape or kept.bits != bits:
+            self.kept[name] = kept = quantize(self._tensors[name].reshape(shape), precision)
             self._fresh = True
         self.asked[name] = kept
         return kept
 
-    def save(self) -> None:
+    def save(self) -> bool:
         if not self._fresh or self._path is None:
-            return
+            return False
         try:
-            write_whole(self._path, lambda file: write_safetensors(file, split(self._kept)))
-            self._fresh = False
+            write_whole(self._path, lambda file: write_safetensors(file, split(self.kept)))
         except OSError as error:
             log.warning(
                 "quantised weights were not kept in %s (%s): they are made again at every start",
                 self._path.parent,
                 error.strerror or error,
             )
+            return False
+        self._fresh = False
+        return True
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -43,7 +43,9 @@ class _Typed(click.Command):
 @click.option("--tokens", type=click.IntRange(min=1), default=40, show_default=True, help="Said by each row.")
 @click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True, help="Runs that count.")
 @click.option("--warm-up", type=click.IntRange(min=0), default=2, show_default=True, help="Runs before those.")
-@click.option("--threads", type=click.IntRange(min=1), help="Processor threads, where the backend lets them be chosen.")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="Processor threads, where the backend lets them be chosen."
+)
 @click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def command(

@@ -252,7 +252,8 @@ class RelativeAttention:
         self.ops = weights.ops
         self.width, self.heads, self.depth = width, heads, width // heads
         self.qkv = Linear(weights, width, width, names=("linear_q", "linear_k", "linear_v"), bias=config.biased)
-        self.linear_pos = Linear(weights / "linear_pos", width, width, bias=False)
+        # Never in few bits: what is prepared must equal what is computed on the way, and it is prepared only once.
+        self.linear_pos = Linear(weights.unquantised() / "linear_pos", width, width, bias=False)
         self.linear_out = Linear(weights / "linear_out", width, width, bias=config.biased)
         self.pos_bias_u = weights.vector("pos_bias_u", shape=(heads, self.depth))
         self.pos_bias_v = weights.vector("pos_bias_v", shape=(heads, self.depth))

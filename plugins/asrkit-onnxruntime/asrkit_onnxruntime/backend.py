@@ -38,6 +38,9 @@ FOLDER = "session.model_external_initializers_file_folder_path"
 MEMORY = "memory"
 """In place of a file's name, for weights that are lent; no file of ours is called so."""
 
+MOST_LENT = 1 << 30
+"""Bytes of lent weights up to which an optimised graph is kept: ONNX Runtime writes them out with it."""
+
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -66,9 +69,8 @@ class OrtBackend:
         versions = (("onnxruntime", onnxruntime.__version__), ("onnx", onnx.__version__))
         # Other providers hand the integer products back to the processor, so they would only be slower there.
         precisions = ("fp32", *QUANTIZED) if self._provider == PROVIDERS["cpu"] else ("fp32",)
-        self.capabilities = Capabilities(
-            self._device, precisions, rank=10, reason="the fastest on processors", versions=versions
-        )
+        why = "the fastest on processors" if self._provider == PROVIDERS["cpu"] else f"runs on {self._provider}"
+        self.capabilities = Capabilities(self._device, precisions, rank=10, reason=why, versions=versions)
 
     def asarray(self, values: np.ndarray) -> OrtArray:
         """See :class:`asrkit.interfaces.Backend`."""
@@ -121,7 +123,7 @@ class OrtBackend:
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         model = helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
-        if not graph.external:
+        if not graph.external or sum(array.nbytes for array in lent.values()) > MOST_LENT:
             return self._open(model, folder, lent)
         files = [folder / name for name in _locations(graph.initializers)] if folder else []
         key = optimised.key_of(model, folder, files, lent, self._provider)
