@@ -92,6 +92,9 @@ def map_tree(fn: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """Apply ``fn`` to every array of ``tree`` (and the arrays at the same places of ``others``); None stays."""
     if tree is None:
         return None
+    if not others and isinstance(tree, tuple | list):  # the usual case, at every token
+        mapped = [map_tree(fn, item) for item in tree]
+        return type(tree)(*mapped) if hasattr(tree, "_fields") else type(tree)(mapped)
     if isinstance(tree, dict):
         return {key: map_tree(fn, tree[key], *(other[key] for other in others)) for key in tree}
     if isinstance(tree, tuple | list):

@@ -103,6 +103,10 @@ def read_log_mel(weights: Weights, config: Config, edges: str = "zeros") -> LogM
     return LogMel(mel, filters[0], weights.host("window", shape=(mel.window,)))
 
 
+BLOCK = 64
+"""Frames worked on at once."""
+
+
 class LogMel:
     """Mono waveforms (S,) to features (B, T, F) with T = 1 + S // hop, of which S // hop frames are valid.
 
@@ -150,15 +154,15 @@ class LogMel:
         x = np.pad(x, half, mode="reflect") if mirrored else np.pad(x, half)
         windows = np.lib.stride_tricks.sliding_window_view(x, config.fft)[:: config.hop]
         features = np.empty((len(windows), self.bins), np.float32)
-        # In blocks, so that the spectra of a long recording are never all in memory.
+        # In blocks that stay in the processor's cache: fresh memory for all at once costs more than the transforms.
         with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, len(windows), 1024):
-                spectrum = np.fft.rfft(windows[start : start + 1024] * self._window, axis=-1)
+            for start in range(0, len(windows), BLOCK):
+                spectrum = np.fft.rfft(windows[start : start + BLOCK] * self._window, axis=-1)
                 power = np.ascontiguousarray((spectrum.real**2 + spectrum.imag**2).T)
                 # Not a matrix product: most of the filters is zero, and the threads of NumPy's BLAS would go on
                 # spinning for tens of milliseconds, in the way of whatever computes next.
                 energies = np.add.reduceat(power[self._taps] * self._gains[:, None], self._starts, axis=0)
-                features[start : start + 1024] = np.log(energies + np.float32(config.log_guard)).T
+                features[start : start + BLOCK] = np.log(energies + np.float32(config.log_guard)).T
         if not np.isfinite(features).all():
             raise AudioError("samples are too large to compute with; full scale is 1")
         if config.normalize and valid:
