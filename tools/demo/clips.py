@@ -36,6 +36,7 @@ class Mixture:
 MIXTURES = {
     "first": Mixture(several=0.12, most=3, reverberated=0.15),
     "second": Mixture(),
+    "noises": Mixture(empty=1.0, generators=noise.LATER),
 }
 
 

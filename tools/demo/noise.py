@@ -59,6 +59,52 @@ def silence(rng: np.random.Generator, count: int) -> np.ndarray:
     return white(rng, count) * (0.0 if rng.random() < 0.5 else 1e-3)
 
 
+def beeps(rng: np.random.Generator, count: int) -> np.ndarray:
+    """A tone that is switched on and off, each time at one of a few pitches."""
+    pitches = rng.uniform(200, 4000, rng.integers(1, 5))
+    out, at = np.zeros(count, np.float32), 0
+    while at < count:
+        time = np.arange(min(int(rng.uniform(0.05, 0.6) * RATE), count - at)) / RATE
+        out[at : at + len(time)] = np.sin(2 * np.pi * rng.choice(pitches) * time)
+        at += len(time) + int(rng.uniform(0.0, 0.5) * RATE)
+    return out
+
+
+def wandering(rng: np.random.Generator, count: int) -> np.ndarray:
+    """A tone with harmonics whose pitch wanders at random."""
+    knots = rng.uniform(90, 2500, 2 + count // int(rng.uniform(1500, 16000)))
+    pitch = np.interp(np.linspace(0, len(knots) - 1, count), np.arange(len(knots)), knots)
+    phase = 2 * np.pi * np.cumsum(pitch) / RATE
+    return sum(np.sin(n * phase) * rng.random() / n for n in range(1, 1 + rng.integers(1, 6))).astype(np.float32)
+
+
+def motor(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Pulses at a changing rate through a resonance."""
+    speed = np.interp(np.arange(count) / RATE, np.arange(0, 17, 1.0), rng.uniform(15, 200, 17))
+    pulses = (np.diff(np.floor(np.cumsum(speed) / RATE), prepend=0) > 0).astype(np.float32)
+    radius, angle = rng.uniform(0.7, 0.98), rng.uniform(0.1, 2.0)
+    return lfilter([1.0], [1.0, -2 * radius * np.cos(angle), radius * radius], pulses).astype(np.float32)
+
+
+def wind(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Coloured noise whose loudness wanders at random."""
+    knots = rng.random(2 + count // int(rng.uniform(1000, 12000))) ** 2
+    return (coloured(rng, count) * np.interp(np.linspace(0, len(knots) - 1, count), np.arange(len(knots)), knots)).astype(
+        np.float32
+    )
+
+
+def notes(rng: np.random.Generator, count: int) -> np.ndarray:
+    """A melody of notes with harmonics that fade."""
+    out, length = np.zeros(count, np.float32), int(rng.uniform(0.08, 0.5) * RATE)
+    for start in range(0, count, length):
+        time = np.arange(min(length * 2, count - start)) / RATE
+        pitch = 110 * 2 ** (rng.integers(0, 40) / 12)
+        tone = sum(np.sin(2 * np.pi * pitch * n * time) / n**2 for n in range(1, 5))
+        out[start : start + len(time)] += (tone * np.exp(-rng.uniform(1, 12) * time)).astype(np.float32)
+    return out
+
+
 def sweep(rng: np.random.Generator, count: int) -> np.ndarray:
     """A tone that glides up or down, again and again."""
     low, high, period = rng.uniform(100, 800), rng.uniform(1000, 6000), rng.uniform(0.5, 4.0)
@@ -97,6 +143,8 @@ def chords(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 TRAINING: tuple[Generator, ...] = (white, coloured, tones, bursts, hum, clicks, silence)
+LATER: tuple[Generator, ...] = (*TRAINING, beeps, wandering, motor, wind, notes)
+"""Trained on in the last stage."""
 HELD_OUT: tuple[Generator, ...] = (sweep, siren, rain, waves, chords)
 
 
