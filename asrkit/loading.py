@@ -6,6 +6,7 @@ import inspect
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from asrkit.backends.numpy import NumpyBackend
@@ -36,6 +37,7 @@ __all__ = [
     "looks_like_path",
     "model_settings",
     "open_checkpoint",
+    "own_precision",
     "quantized_checkpoint",
     "setting_names",
 ]
@@ -84,8 +86,11 @@ def load_model(
         first = remembered.empty
         if first:
             # Quantised first and read back, so that the weights of a first start too lie in a file and not in memory.
-            _build(build, remembered, _Reader(), precision, spec, values)
-            if remembered.save():
+            try:
+                _build(build, remembered, _Reader(), precision, spec, values)
+            except AsrkitError:
+                first = False  # it needs its backend to be built at all; what is wrong otherwise is told below
+            if first and remembered.save():
                 remembered = CachedCheckpoint(checkpoint, precision)
         parts = _build(build, remembered, chosen, precision, spec, values)
         if not first:
@@ -138,17 +143,24 @@ def quantized_checkpoint(name_or_path: str | os.PathLike[str], precision: str) -
         raise OptionError(f"{checkpoint.path}: is quantised already; convert the original")
     build = _load_builder(spec or _builder(registry, checkpoint))
     # Which tensors are matrices of a product only the model's own code knows, so it is built, without computing.
-    read = CachedCheckpoint(checkpoint, precision)
-    _build(build, read, _Reader(), precision, spec, _settings(build, {}, str(path)))
+    read, values = CachedCheckpoint(checkpoint, precision), _settings(build, {}, str(path))
+    _build(build, read, _Reader(), precision, spec, values)
     converted: Checkpoint = QuantizedCheckpoint(checkpoint, read)
+    # The folder has such a matrix in few bits only; a model that also reads it in another way could not be loaded.
+    _build(build, converted, _Reader(), precision, spec, values)
     return converted
 
 
 class _Reader(NumpyBackend):
-    """Takes weights and lays nothing out."""
+    """Takes weights and lays no matrix out: its handles have a shape and nothing else."""
 
     def weight(self, role: str, precision: str, *tensors: Any) -> Any:
-        return None if role == "matrix" else super().weight(role, precision, *tensors)
+        if role != "matrix":
+            return super().weight(role, precision, *tensors)
+        return SimpleNamespace(shape=(sum(tensor.shape[0] for tensor in tensors), tensors[0].shape[1]), ndim=2)
+
+    def layout(self, role: str, precision: str) -> str:
+        return role
 
 
 def setting_names(build: Any) -> tuple[str, ...]:
@@ -161,6 +173,12 @@ def model_settings(name_or_path: str) -> tuple[str, ...]:
     registry = load_plugins().registry
     spec, path = find_model(registry, name_or_path)
     return setting_names(_load_builder(spec or _builder(registry, open_checkpoint(registry, path))))
+
+
+def own_precision(name_or_path: str) -> str:
+    """The precision a model is loaded in if none is asked for, without loading it."""
+    registry = load_plugins().registry
+    return getattr(open_checkpoint(registry, find_model(registry, name_or_path)[1]), "precision", None) or "fp32"
 
 
 def create_backend(registry: Registry, name: str, device: str | None = None, threads: int | None = None) -> Backend:

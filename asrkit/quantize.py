@@ -73,7 +73,11 @@ class Quantized:
 
 
 def quantize(matrix: np.ndarray, precision: str) -> Quantized:
-    """A float matrix (O, I) in ``int8`` or ``int4``."""
+    """A float matrix (O, I) in ``int8`` or ``int4``.
+
+    Raises:
+        ValueError: it holds NaN or infinity.
+    """
     four = precision == "int4" and matrix.shape[1] % BLOCK == 0
     outputs, inputs = matrix.shape
     values = np.empty((outputs, inputs // 2), np.uint8) if four else np.empty((inputs, outputs), np.int8)
@@ -85,6 +89,8 @@ def quantize(matrix: np.ndarray, precision: str) -> Quantized:
         else:
             whole, scales[part] = _eight(np.asarray(matrix[part], np.float32))
             values[:, part] = whole.T
+    if not np.isfinite(scales).all():
+        raise ValueError("it holds NaN or infinity")
     return Quantized(values, scales)
 
 
@@ -103,13 +109,17 @@ def widened(tensors: Sequence[np.ndarray | Quantized]) -> list[np.ndarray]:
 
 def _eight(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     largest = np.abs(rows).max(axis=1)
-    scales = np.where(largest > 0, largest / np.float32(127), np.float32(1))
+    scales = np.where(largest == 0, np.float32(1), largest / np.float32(127))
+    if not np.isfinite(scales).all():
+        return np.zeros(rows.shape, np.int8), scales
     return np.rint(rows / scales[:, None]).astype(np.int8), scales
 
 
 def _four(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     blocks = rows.reshape(len(rows), -1, BLOCK)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[:, :, None], axis=2)
-    scales = np.where(largest != 0, largest / np.float32(-8), np.float32(1))
+    scales = np.where(largest == 0, np.float32(1), largest / np.float32(-8))
+    if not np.isfinite(scales).all():
+        return np.zeros((len(rows), rows.shape[1] // 2), np.uint8), scales[:, :, 0]
     whole = np.clip(np.rint(blocks / scales) + 8, 0, 15).astype(np.uint8).reshape(len(rows), -1)
     return whole[:, 0::2] | (whole[:, 1::2] << 4), scales[:, :, 0]

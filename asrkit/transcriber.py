@@ -67,7 +67,7 @@ class Model:
 
         self._encode = backend.compile(encode)
         self._encode_with = backend.compile(encode_with)
-        self._reach, self._context = 0, None
+        self._prepared_for: tuple[int, Any] = (0, None)
         self._bound: dict[Any, Decode] = {}
         self._lock = threading.RLock()
 
@@ -293,13 +293,13 @@ class Model:
         encoder = self.parts.encoder
         if not isinstance(encoder, PreparedEncoder):
             return None
-        if states > self._reach:
+        reach, context = self._prepared_for  # one attribute: another thread may replace it at any time
+        if states > reach:
             reach = max(64, 1 << (states - 1).bit_length())  # doubled, so that it is seldom done again
             context = encoder.prepare(reach)
-            if context is None:
-                return None
-            self._reach, self._context = reach, context
-        return self._context
+            if context is not None:
+                self._prepared_for = reach, context
+        return context
 
     def _frames(self, samples: int) -> int:
         """Encoder frames of a clip alone."""

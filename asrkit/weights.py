@@ -137,7 +137,9 @@ class Weights:
 
     def constant(self, role: str, values: np.ndarray) -> Array:
         """A weight worked out on the host, laid out like one that was read."""
-        return self.backend.weight(role, self.precision, np.ascontiguousarray(values, np.float32))
+        array = np.ascontiguousarray(values, np.float32)
+        ready = quantize(array, self.precision) if role == "matrix" and self.precision in QUANTIZED else array
+        return self.backend.weight(role, self.precision, ready)
 
     def ignore(self, names: Iterable[str]) -> None:
         """Declare tensors below this scope that inference does not need; a name may be a whole scope."""
@@ -196,7 +198,11 @@ class Weights:
         if key not in self._ledger.handles:
             # The tensors are kept with the handle: an array that was made on access would be freed, and its address
             # taken by the next one.
-            ready = [self._ready(role, full, tensor) for full, tensor in zip(full_names, tensors, strict=True)]
+            try:
+                ready = [self._ready(role, full, tensor) for full, tensor in zip(full_names, tensors, strict=True)]
+            except ValueError as error:
+                self._ledger.problems.append(f"{listed(full_names)} cannot be quantised: {error}")
+                return None
             self._ledger.handles[key] = (self.backend.weight(kind, self.precision, *ready), tensors)
         return self._ledger.handles[key][0]
 

@@ -211,8 +211,11 @@ class _Remembered(Mapping[str, Any]):
     def quantized(self, name: str, precision: str) -> Quantized:
         """A matrix in few bits, from the cache or made now."""
         shape = self._tensors[name].shape[:2]
-        kept = self.kept.get(name)
         bits = 4 if precision == "int4" and shape[1] % BLOCK == 0 else 8
+        if name in self.asked and self.asked[name].bits != bits:
+            # Remembered once a name: its other form is made each time.
+            return quantize(self._tensors[name].reshape(shape), precision)
+        kept = self.kept.get(name)
         if not isinstance(kept, Quantized) or kept.shape != shape or kept.bits != bits:
             self.kept[name] = kept = quantize(self._tensors[name].reshape(shape), precision)
             self._fresh = True

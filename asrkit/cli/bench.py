@@ -28,7 +28,7 @@ class _Typed(click.Command):
 @click.option(
     "--backend", "backends", multiple=True, help="May be repeated.  [default: all that are meant to run here]"
 )
-@click.option("--precision", "precisions", multiple=True, default=["fp32"], show_default=True, help="May be repeated.")
+@click.option("--precision", "precisions", multiple=True, help="May be repeated.  [default: fp32, or the folder's]")
 @click.option(
     "--batch-size",
     "batch_sizes",
@@ -79,9 +79,10 @@ def command(
 
     from asrkit.bench.session import Plan, check_backends, choose_backends, measure
     from asrkit.bench.table import render
-    from asrkit.loading import model_settings
+    from asrkit.loading import model_settings, own_precision
 
     model_settings(model)  # a model that is not there is told before anything is started
+    precisions = precisions or (own_precision(model),)
     names = check_backends(registry(), backends or choose_backends(registry(), threads, say), precisions, threads)
     plan = Plan(
         model=model,

@@ -64,8 +64,8 @@ def _checkpoint(path: str) -> Iterator[tuple[str, Any]]:
     tensors = open_checkpoint(registry(), path).tensors()
     loaded = load_model(path, backend="numpy")
     # Tied tensors are one storage under two names. All are held at once: an address is free again with its array.
-    unique = {}
-    for tensor in tensors.values():
+    held, unique = list(tensors.values()), {}
+    for tensor in held:
         values = tensor.values if isinstance(tensor, Quantized) else tensor
         if tensor.size and (values is not tensor or values.dtype.kind == "f"):
             unique[values.__array_interface__["data"][0]] = tensor.size

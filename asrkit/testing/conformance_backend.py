@@ -216,6 +216,7 @@ def op_cases() -> Iterator[Case]:
     yield "layer_norm", lambda o, t, w, b: o.layer_norm(t.a * 3.0 + 2.0, w, b), x, {"w": six, "b": six}
     statistics = {"m": six, "v": ("vector", np.abs(normal(6)) + 0.1), "w": six, "b": six}
     yield "batch_norm", lambda o, t, m, v, w, b: o.batch_norm(t.a, m, v, w, b), x, statistics
+    yield "two norms of one sum", _twice_normed, pair, {"w": six, "b": six}
     for name in ("softmax", "log_softmax", "sigmoid", "silu", "gelu", "glu"):
         yield name, lambda o, t, name=name: getattr(o, name)(t.a * 4.0), x, {}
     yield "sigmoid far out", lambda o, t: o.sigmoid(t.a * 1000.0), x, {}
@@ -259,6 +260,11 @@ def _qkv(operands: Operands) -> tuple[Array, Array, Array]:
     """One head each."""
     q, k = operands.a[:, None, :, :], operands.b[:, None, :, :]
     return q, k, k * 0.5
+
+
+def _twice_normed(ops: Ops, operands: Operands, w: Array, b: Array) -> tuple[Array, Array, Array]:
+    x = operands.a + operands.b
+    return ops.layer_norm(x, w, b), ops.layer_norm(x, b, w), x
 
 
 def _masked_attention(ops: Ops, operands: Operands) -> Array:

@@ -89,9 +89,8 @@ def motor(rng: np.random.Generator, count: int) -> np.ndarray:
 def wind(rng: np.random.Generator, count: int) -> np.ndarray:
     """Coloured noise whose loudness wanders at random."""
     knots = rng.random(2 + count // int(rng.uniform(1000, 12000))) ** 2
-    return (coloured(rng, count) * np.interp(np.linspace(0, len(knots) - 1, count), np.arange(len(knots)), knots)).astype(
-        np.float32
-    )
+    loudness = np.interp(np.linspace(0, len(knots) - 1, count), np.arange(len(knots)), knots)
+    return (coloured(rng, count) * loudness).astype(np.float32)
 
 
 def notes(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -41,6 +41,9 @@ MEMORY = "memory"
 MOST_LENT = 1 << 30
 """Bytes of lent weights up to which an optimised graph is kept: ONNX Runtime writes them out with it."""
 
+REMOTE = ("AzureExecutionProvider",)
+"""In every onnxruntime, but for models that run elsewhere: here everything would fall back to the processor."""
+
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -55,12 +58,12 @@ class OrtBackend:
     name = "onnxruntime"
 
     def __init__(self, device: str | None = None, threads: int | None = None) -> None:
-        self._device = device or "cpu"
+        self._device = "cpu" if device is None else device
         self._provider = PROVIDERS.get(self._device, self._device)
         available = onnxruntime.get_available_providers()
         if self._provider not in available:
             known = {provider: name for name, provider in PROVIDERS.items()}
-            names = ", ".join(known.get(provider, provider) for provider in available)
+            names = ", ".join(known.get(provider, provider) for provider in available if provider not in REMOTE)
             more = "; pip install onnxruntime-gpu in place of onnxruntime" if self._device == "cuda" else ""
             raise BackendError(f"backend 'onnxruntime' has no device {device!r} here; it has: {names}{more}")
         self._threads = threads
@@ -175,9 +178,7 @@ class OrtBackend:
         try:
             session = onnxruntime.InferenceSession(model, options, providers=[self._provider])
         except Exception as error:
-            raise BackendError(
-                f"device {self._device!r} of backend 'onnxruntime' cannot run: {reason(error)}"
-            ) from error
+            raise BackendError(f"ONNX Runtime made no session on device {self._device!r}: {reason(error)}") from error
         if self._provider not in session.get_providers():
             # ONNX Runtime would go on without it, and a user would wonder why it is slow.
             raise BackendError(

@@ -42,7 +42,8 @@ class Compiled:
         kind = tuple(parts)
         if kind not in self._traces:
             with self._lock:
-                self._traces[kind] = self._trace(args)
+                if kind not in self._traces:  # another thread may have been first
+                    self._traces[kind] = self._trace(args)
         session, inputs, outputs, rebuild = self._traces[kind]
         feed = {name: leaf.value for name, leaf in zip(inputs, leaves, strict=True) if name}
         return rebuild(session.run(outputs, feed))

@@ -87,11 +87,16 @@ class Graph:
             outputs: of the new node behind its first, "" for what nobody wants.
 
         Returns:
-            The name of its first output, or None, with nothing changed, if something read such a value already.
+            The name of its first output, or None, with nothing changed, if something read such a value already, or
+            if what made it made more than that.
         """
-        if any(name in node.input for node in self.nodes for name in names):
+        taken = set(names)
+        makers = [node for node in self.nodes if taken & set(node.output)]
+        if len(taken) < len(names) or any(set(node.output) - taken for node in makers):
             return None
-        self.nodes = [node for node in self.nodes if not set(node.output) & set(names)]
+        if any(taken & set(node.input) for node in self.nodes):
+            return None
+        self.nodes = [node for node in self.nodes if node not in makers]
         first = self._name(op.lower())
         self.nodes.append(helper.make_node(op, list(inputs), [first, *outputs], domain="com.microsoft", **attributes))
         return first
