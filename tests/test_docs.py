@@ -104,7 +104,7 @@ def looks_like_file(word: str) -> bool:
 def test_shell_blocks_hold_commands():
     lines = [words for block in blocks("sh", "console") for words in command_lines(block.values[0])]
     assert len(lines) > 20
-    assert {words[0] for words in lines} == {"bench", "run", "models", "convert", "backends", "plugins"}
+    assert {words[0] for words in lines} == {"bench", "eval", "run", "models", "convert", "backends", "plugins"}
 
 
 def test_check_of_commands_notices_mistakes():

@@ -16,7 +16,7 @@ from asrkit.plugins import load_plugins
 
 __all__ = ["cli", "main", "say"]
 
-COMMANDS = ("backends", "bench", "convert", "models", "plugins", "run")
+COMMANDS = ("backends", "bench", "convert", "eval", "models", "plugins", "run")
 
 
 class _Commands(click.Group):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -19,7 +19,7 @@ from asrkit.plugins import registry
 from asrkit.registry import Entry
 from asrkit.values import Failure, Transcript
 
-__all__ = ["command"]
+__all__ = ["command", "extra_options"]
 
 
 FLAGS = {"backend", "batch_size", "device", "format", "model", "output_dir", "precision"}
@@ -76,14 +76,7 @@ def command(
     """
     entry = registry().get("format", format_name)
     write = _writer(entry, tokens)
-    extra = _pairs(options)
-    if "rate" in extra:
-        raise UsageError("'rate' is for arrays of samples in Python; files bring their own")
-    for name in sorted(FLAGS & set(extra)):
-        raise UsageError(f"{name!r} is not set with -o but with --{name.replace('_', '-')}")
-    twice = sorted(set(extra) & {name for name, value in asked.items() if value is not None})
-    if twice:
-        raise UsageError(f"option {twice[0]!r} is given twice: as a flag and with -o")
+    extra = extra_options(options, FLAGS, asked)
     if output_dir is not None:
         _check_names(audio, output_dir, entry.suffix)
     elif sys.stdout is None:
@@ -153,6 +146,25 @@ def _writer(entry: Entry, tokens: bool) -> Any:
     if "tokens" not in signature(write).parameters:
         raise UsageError(f"format {entry.name!r} has no place for --tokens; use json or jsonl")
     return lambda transcripts, file: write(transcripts, file, tokens=True)
+
+
+def extra_options(options: tuple[str, ...], flags: set[str], asked: Mapping[str, Any]) -> dict[str, str]:
+    """What was given with -o, by name.
+
+    Args:
+        options: each NAME=VALUE.
+        flags: what the command has flags for and -o cannot set.
+        asked: the model's options that have flags too, None where they were not given.
+    """
+    extra = _pairs(options)
+    if "rate" in extra:
+        raise UsageError("'rate' is for arrays of samples in Python; files bring their own")
+    for name in sorted(flags & set(extra)):
+        raise UsageError(f"{name!r} is not set with -o but with --{name.replace('_', '-')}")
+    twice = sorted(set(extra) & {name for name, value in asked.items() if value is not None})
+    if twice:
+        raise UsageError(f"option {twice[0]!r} is given twice: as a flag and with -o")
+    return extra
 
 
 def _pairs(options: tuple[str, ...]) -> dict[str, str]:
