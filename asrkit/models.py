@@ -56,6 +56,8 @@ class ModelSpec:
     translations: tuple[tuple[str, str], ...] = ()
     """Pairs (from, to) that it translates."""
     parameters: int = 0
+    longest: float | None = None
+    """Seconds up to which it was trained, if its builder is not to assume what holds for its family."""
     targets: tuple[str, ...] = ()
     """Class names that a checkpoint's configuration may give as its ``target``: checkpoints of that class which
     nobody knows by name are built by the same function."""

@@ -66,6 +66,8 @@ def place(tmp_path, monkeypatch, checkpoint) -> Path:
     shutil.copy(ROOT / RECORDING, tmp_path / "talk.wav")
     (tmp_path / RECORDING).parent.mkdir(parents=True)
     shutil.copy(ROOT / RECORDING, tmp_path / RECORDING)
+    samples = ROOT / "plugins/asrkit-demo/samples"
+    shutil.copytree(samples, tmp_path / "plugins/asrkit-demo/samples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

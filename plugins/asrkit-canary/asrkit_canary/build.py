@@ -42,7 +42,8 @@ def build(
     """Build the parts for one backend.
 
     Args:
-        spec: of a model known by name: its languages. Everything else comes from the checkpoint.
+        spec: of a model known by name: its languages and how long its clips may be. Everything else comes from the
+            checkpoint.
 
     Raises:
         CheckpointError: a configuration, tensor or file is missing, left over or not what this plugin builds.
@@ -78,7 +79,7 @@ def build(
         tokenizer,
         dialect,
         strategy="greedy",
-        longest=TRAINED_SECONDS,
+        longest=TRAINED_SECONDS if spec is None or spec.longest is None else spec.longest,
         notices=tuple(notices),
         extras={"unused files": auxiliary} if auxiliary else {},
     )
