@@ -38,7 +38,7 @@ __all__ = [
 NORMALIZERS = ("none", "whisper")
 RESAMPLES = 1000
 SEED = 0
-INSTALL = "pip install 'asrkit-core[eval]'"
+INSTALL = "pip install jiwer whisper-normalizer"
 
 Tell = Callable[[str], None]
 Normalize = Callable[[str, str | None], str]

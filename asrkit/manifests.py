@@ -59,6 +59,10 @@ def read_manifest(
                         rows.append(row)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file; give a manifest, one JSON object a line") from None
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}); give a manifest, one JSON object a line"
+        ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is not a text in UTF-8; give a manifest, one JSON object a line") from None
     if not groups:
@@ -93,20 +97,24 @@ def _row(number: int, line: str, folder: Path, language: str | None, target_lang
     target = target_language or (own_target if translates else source)
     # What is not translated is written in the language that is spoken, whatever that is called.
     fits = own_target == target or (not translates and source == target)
-    reference = _reference(found, own_target, target, fits)
+    spoken = not translates and source == target
+    reference = _reference(found, own_target, target, fits, spoken)
     return Row(number, str(folder / file), reference, (source, target), duration)
 
 
-def _reference(found: dict[str, Any], own: str | None, target: str | None, fits: bool) -> str:
+def _reference(found: dict[str, Any], own: str | None, target: str | None, fits: bool, spoken: bool) -> str:
     texts = found.get("texts")
     if texts is not None and not isinstance(texts, dict):
         raise _WrongError(f'"texts" is {_short(texts)}; give an object of texts by language')
-    if target is not None and texts and target in texts:
+    if spoken and found.get("text") is not None:
+        reference = _text(found, "text")
+    elif target is not None and texts and target in texts:
         reference = _text(texts, target)
     elif fits:
         reference = _text(found, "text")
     else:
-        has = ", ".join(sorted([*(texts or ()), *([own] if own and "text" in found else [])])) or "none that is named"
+        names = {*(texts or ()), *([own] if own and "text" in found else [])}
+        has = ", ".join(sorted(ascii(name)[1:-1] for name in names)) or "none that is named"
         raise _WrongError(
             f"has no reference in {target!r}, its languages: {has}; "
             f'add {target!r} to "texts", or give a "text" with "target_lang" {target!r}'

@@ -153,7 +153,7 @@ def test_missing_package(monkeypatch, module, normalizer, package):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError) as caught:
         scorer(normalizer)
-    assert str(caught.value).endswith(f"needs the package {package}: pip install 'asrkit-core[eval]'")
+    assert str(caught.value).endswith(f"needs the package {package}: pip install jiwer whisper-normalizer")
 
 
 def test_figures_by_hand():
@@ -291,3 +291,14 @@ def test_what_the_model_does_not_have(model, plan):
     with pytest.raises(OptionError, match=r"^model 'speller' with strategy 'greedy' has no option 'loud'"):
         evaluate(model, plan(("a", "a", "en"), options={"loud": "yes"}), told.append)
     assert told == []
+
+
+def test_a_renamed_language_keeps_what_was_said(tmp_path):
+    """Also where the manifest has texts in other languages: they are not what was said."""
+    row = {"audio_filepath": "a.wav", "text": "Hallo", "source_lang": "de", "texts": {"de": "Hallo", "en": "Hello"}}
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    (rows,) = read_manifest(path, language="en").values()
+    assert (rows[0].reference, rows[0].languages) == ("Hallo", ("en", "en"))
+    (rows,) = read_manifest(path, target_language="en").values()
+    assert (rows[0].reference, rows[0].languages) == ("Hello", ("de", "en"))

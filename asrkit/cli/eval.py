@@ -59,7 +59,7 @@ def command(
     """Measure error rates on the recordings that a NeMo manifest lists.
 
     A recording that cannot be read does not stop the others; the exit code is then 1. Needs: pip install
-    'asrkit-core[eval]'
+    jiwer whisper-normalizer
 
     \b
     asrkit eval --model checkpoint.nemo test/manifest.jsonl

@@ -117,7 +117,7 @@ def test_broken_manifest(evaluate, manifest, tmp_path):
 
 def test_missing_package(evaluate, manifest, monkeypatch):
     monkeypatch.setitem(sys.modules, "jiwer", None)
-    expected = "asrkit: error: evaluation needs the package jiwer: pip install 'asrkit-core[eval]'\n"
+    expected = "asrkit: error: evaluation needs the package jiwer: pip install jiwer whisper-normalizer\n"
     assert evaluate(manifest()) == (2, "", expected)
 
 
