@@ -112,7 +112,10 @@ def test_broken_manifest(evaluate, manifest, tmp_path):
     code, _, err = evaluate(tmp_path / "no.jsonl")
     assert (code, err.count("\n")) == (2, 1)
     code, _, err = evaluate(tmp_path)
-    assert (code, err) == (1, f"asrkit: error: {tmp_path}: Is a directory\n")
+    assert (code, err) == (
+        2,
+        f"asrkit: error: {tmp_path}: cannot be read (Is a directory); give a manifest, one JSON object a line\n",
+    )
 
 
 def test_missing_package(evaluate, manifest, monkeypatch):
