@@ -77,7 +77,7 @@ def load_model(
     spec, path = find_model(registry, os.fspath(name_or_path))
     chosen = create_backend(registry, backend, device, threads)
     checkpoint = open_checkpoint(registry, path)
-    precision = _precision(checkpoint, chosen, precision)
+    precision = _precision(checkpoint, chosen, precision, device)
     name = spec.name if spec is not None else os.fspath(name_or_path)
     build = _load_builder(spec or _builder(registry, checkpoint))
     values = _settings(build, settings, name)
@@ -111,13 +111,14 @@ def _build(build: Any, checkpoint: Any, backend: Backend, precision: str, spec: 
     return parts
 
 
-def _precision(checkpoint: Checkpoint, backend: Backend, asked: str | None) -> str:
+def _precision(checkpoint: Checkpoint, backend: Backend, asked: str | None, device: str | None) -> str:
     """The precision to build in."""
     stored: str | None = getattr(checkpoint, "precision", None)
     precision = (stored or "fp32") if asked is None else asked
     if precision not in backend.capabilities.precisions:
+        there = "" if device is None else f" on device {device!r}"
         raise OptionError(
-            f"backend {backend.name!r} has no precision {precision!r}; it has: "
+            f"backend {backend.name!r} has no precision {precision!r}{there}; it has: "
             f"{', '.join(backend.capabilities.precisions)}"
         )
     if stored is not None and precision != stored:

@@ -265,3 +265,9 @@ def test_auto_takes_a_backend_that_lets_threads_be_chosen(install):
 def test_auto_says_that_no_backend_lets_threads_be_chosen(registry):
     with pytest.raises(OptionError, match=r"^no backend can run here: .*numpy' does not let threads be chosen"):
         create_backend(registry, "auto", threads=2)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_device_that_was_asked_for_is_named_with_the_precision(nemo):
+    message = "backend 'numpy' has no precision 'fp16' on device 'cpu'; it has: fp32, int8, int4"
+    refused(OptionError, message, load_model, nemo, "numpy", "fp16", device="cpu")

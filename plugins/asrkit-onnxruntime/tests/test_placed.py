@@ -301,8 +301,8 @@ def test_another_device_is_used_and_named():
     assert model.backend.capabilities.device == AZURE
 
 
-@azure
-def test_only_the_processor_has_products_of_integers():
+def test_only_the_processor_has_products_of_integers(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [AZURE, "CPUExecutionProvider"])
     assert OrtBackend(AZURE).capabilities.precisions == ("fp32",)
     for device in (None, "cpu"):
         assert OrtBackend(device).capabilities.precisions == ("fp32", "int8", "int4")
