@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from asrkit.loading import load_model
     from asrkit.models import HubSource, ModelSpec, Parts, PathSource
     from asrkit.transcriber import Model
-    from asrkit.values import Failure, Notice, Segment, Transcript, Word
+    from asrkit.values import Failure, Notice, Recording, Segment, Transcript, Word
 
 __version__ = "0.1.0"
 
@@ -25,6 +25,7 @@ _HOMES = {
     "Notice": "values",
     "Parts": "models",
     "PathSource": "models",
+    "Recording": "values",
     "Segment": "values",
     "Transcript": "values",
     "Word": "values",
@@ -41,6 +42,7 @@ __all__ = [
     "Notice",
     "Parts",
     "PathSource",
+    "Recording",
     "Segment",
     "Transcript",
     "Word",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ __all__ = [
     "Hypothesis",
     "Notice",
     "Passage",
+    "Recording",
     "Request",
     "Segment",
     "Timing",
@@ -161,6 +163,22 @@ class Transcript:
     tokens: tuple[int, ...]
     warnings: tuple[Notice, ...] = ()
     timing: Timing = attrs.field(factory=Timing, eq=False)
+    revision: str | None = None
+    """The commit of the hub repository that the model came from; None for a file of this machine."""
+
+
+@attrs.frozen
+class Recording:
+    """A recording with wishes of its own, for a call that takes many."""
+
+    source: Any
+    """A path, bytes, a file object, or (samples, rate)."""
+    offset: float = 0.0
+    """Seconds from which it is read."""
+    duration: float | None = None
+    """Seconds that are read; None means to the end."""
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    """Options of the model for this one; they go before those of the call."""
 
 
 @attrs.frozen
