@@ -13,14 +13,15 @@ import numpy as np
 
 from asrkit import audio
 from asrkit.arrays import Encoded, Features
-from asrkit.audio import Audio, AudioInput
+from asrkit.audio import Audio
+from asrkit.audio_files import AudioInput, describe
 from asrkit.batching import chunks, to_device
 from asrkit.errors import AsrkitError, AudioError, OptionError, PluginError, UsageError, listed, suggestion
 from asrkit.interfaces import Backend, Decode, PreparedEncoder, Segmenter
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names
 from asrkit.registry import Registry
-from asrkit.values import Clip, Clock, Failure, Notice, Passage, Request, Timing, Transcript
+from asrkit.values import Clip, Clock, Failure, Notice, Passage, Recording, Request, Timing, Transcript
 
 __all__ = ["Model"]
 
@@ -105,13 +106,15 @@ class Model:
         rate: int | None = None,
         strategy: str | None = None,
         batch_size: int = 1,
+        channel: int | None = None,
         **options: Any,
     ) -> Iterator[Transcript | Failure]:
         """Transcribe recordings as they come; a recording that fails gives a Failure and does not stop the others.
 
         Args:
-            sources: as for :meth:`transcribe`.
+            sources: as for :meth:`transcribe`, or ``Recording`` with an offset, a duration or options of its own.
             rate: sample rate in Hz of sources that are bare arrays.
+            channel: the channel to take, from 1 on; None means the mean of all.
             strategy: name of the decoding strategy, if not the model's own.
             batch_size: recordings that are decoded together.
             options: options of the model's dialect (``language``, ``target_language``, ``task``, ``pnc``, ...) and of
@@ -124,13 +127,13 @@ class Model:
             raise UsageError("outcomes takes several recordings: put a single one into a list")
         if type(batch_size) is not int or batch_size < 1:
             raise OptionError(f"batch_size must be a whole number from 1 on, found {batch_size!r}")
+        audio.check_excerpt(channel, 0, None)
         strategy = self.parts.strategy if strategy is None else strategy
         wishes, strategy_options = self._sort(options, strategy)
-        asked, notices = self.parts.dialect.resolve(wishes)
+        self._ask(wishes)
         decode = self._decode(strategy, strategy_options)
         segmenter: Segmenter = self._registry.get("segmenter", self.parts.segmenter).load()()
-        notices = (*self.parts.notices, *notices)
-        return self._run(sources, rate, batch_size, decode, segmenter, asked, notices)
+        return self._run(sources, _Call(rate, channel, batch_size, strategy, wishes), decode, segmenter)
 
     def option_names(self, strategy: str | None = None) -> list[str]:
         """Names of the options that :meth:`outcomes` takes."""
@@ -160,6 +163,11 @@ class Model:
             {name: value for name, value in given.items() if name in searching and name not in own},
         )
 
+    def _ask(self, wishes: dict[str, Any]) -> tuple[Any, tuple[Notice, ...]]:
+        """What is asked of a recording, with notices about what was assumed."""
+        asked, notices = self.parts.dialect.resolve(wishes)
+        return asked, (*self.parts.notices, *notices)
+
     def _decode(self, name: str, options: dict[str, Any]) -> Decode:
         factory = self._registry.get("strategy", name).load()
         strategy = build_options(factory, options, f"strategy {name!r}")
@@ -177,62 +185,65 @@ class Model:
             return self._bound[key]
 
     def _run(
-        self,
-        sources: Iterable[Any],
-        rate: int | None,
-        batch_size: int,
-        decode: Decode,
-        segmenter: Segmenter,
-        asked: Any,
-        notices: tuple[Notice, ...],
+        self, sources: Iterable[Any], call: _Call, decode: Decode, segmenter: Segmenter
     ) -> Iterator[Transcript | Failure]:
-        for batch in chunks(sources, batch_size):
+        for batch in chunks(sources, call.batch_size):
             timing = {"load": self._load_time}
             with _Timer(timing, "total"):
                 with _Timer(timing, "audio"):
-                    jobs = [self._prepare(source, rate, segmenter, asked) for source in batch]
+                    jobs = [self._prepare(source, call, segmenter) for source in batch]
                 ready = [job for job in jobs if isinstance(job, _Job)]
                 with self._lock:
-                    self._try(ready, decode, asked, timing)
+                    self._try(ready, decode, timing)
             for job in jobs:
                 if isinstance(job, Failure):
                     yield job
                 elif job.error is not None:
                     yield Failure(job.recording.name, job.error)
                 else:
-                    passage = segmenter.join(job.passages)
-                    yield self._transcript(job.recording, passage, asked, notices, Timing(**timing))
+                    yield self._transcript(job, segmenter.join(job.passages), Timing(**timing))
 
-    def _prepare(self, source: Any, rate: int | None, segmenter: Segmenter, asked: Any) -> _Job | Failure:
+    def _prepare(self, source: Any, call: _Call, segmenter: Segmenter) -> _Job | Failure:
         """Read one recording and work out what is asked of each of its clips."""
+        given = source if isinstance(source, Recording) else Recording(source)
+        name = describe(given.source)
         try:
-            recording = self._load(source, rate)
+            asked, notices = self._ask(self._own(given, call, name))
+            recording = self._load(given, call)
             clips = list(segmenter.split(recording.samples, recording.rate))
             try:
                 requests = [self.parts.dialect.request(asked, self._frames(len(clip.samples))) for clip in clips]
             except AsrkitError as error:
                 raise AudioError(f"{recording.name}: {error}") from error
         except AsrkitError as error:
-            return Failure(audio.describe(source), error)
+            return Failure(name, error)
         except MemoryError:
-            name = audio.describe(source)
             return Failure(name, AudioError(f"{name}: there is not enough memory to read it; cut the recording"))
-        return _Job(recording, clips, requests)
+        return _Job(recording, given.offset, asked, (*notices, *recording.notices), clips, requests)
 
-    def _load(self, source: Any, rate: int | None) -> Audio:
+    def _own(self, given: Recording, call: _Call, name: str) -> dict[str, Any]:
+        """The wishes for one recording: its own before those of the call."""
+        wishes, searching = self._sort(given.options, call.strategy)
+        if searching:
+            raise OptionError(f"{name}: option {listed(searching)} is one of the whole call, not of one recording")
+        return {**call.wishes, **wishes}
+
+    def _load(self, given: Recording, call: _Call) -> Audio:
+        source = given.source
         if isinstance(source, np.ndarray):
-            if rate is None:
+            if call.rate is None:
                 raise OptionError("an array of samples needs its rate: rate=16000, or (samples, 16000)")
-            source = (source, rate)
-        elif rate is not None:
+            source = (source, call.rate)
+        elif call.rate is not None:
             raise OptionError("rate is for bare arrays; other audio brings its own")
-        return audio.load(source, self.parts.frontend.rate)
+        rate = self.parts.frontend.rate
+        return audio.load(source, rate, channel=call.channel, offset=given.offset, duration=given.duration)
 
-    def _try(self, jobs: list[_Job], decode: Decode, asked: Any, timing: dict[str, float]) -> None:
+    def _try(self, jobs: list[_Job], decode: Decode, timing: dict[str, float]) -> None:
         """Decode jobs together; if that fails, one by one, so that only those fail that must."""
         problem: AsrkitError | None = None
         try:
-            self._read(jobs, decode, asked, timing)
+            self._read(jobs, decode, timing)
         except AsrkitError as error:
             problem = error.with_traceback(None)
         except MemoryError:
@@ -246,9 +257,9 @@ class Model:
         elif problem is not None:
             for job in jobs:
                 job.passages.clear()
-                self._try([job], decode, asked, timing)
+                self._try([job], decode, timing)
 
-    def _read(self, jobs: list[_Job], decode: Decode, asked: Any, timing: dict[str, float]) -> None:
+    def _read(self, jobs: list[_Job], decode: Decode, timing: dict[str, float]) -> None:
         """Decode the clips of all jobs together and give each job its passages."""
         parts = self.parts
         clips = [clip for job in jobs for clip in job.clips]
@@ -269,8 +280,8 @@ class Model:
         for job in jobs:
             for clip in job.clips:
                 lead = parts.frontend.lead(len(clip.samples)) / parts.frontend.rate
-                clock = Clock(step, clip.start - lead, job.recording.duration)
-                passage = parts.dialect.read(next(hypotheses)[0], clock, asked)
+                clock = Clock(step, job.offset + clip.start - lead, job.offset + job.recording.duration, job.offset)
+                passage = parts.dialect.read(next(hypotheses)[0], clock, job.asked)
                 seconds = len(clip.samples) / job.recording.rate
                 if seconds > parts.longest:
                     text = (
@@ -305,30 +316,34 @@ class Model:
         """Encoder frames of a clip alone."""
         return -(-self.parts.frontend.frames(samples) // self.parts.encoder.stride)
 
-    def _transcript(
-        self,
-        recording: Audio,
-        passage: Passage,
-        asked: Any,
-        notices: tuple[Notice, ...],
-        timing: Timing,
-    ) -> Transcript:
+    def _transcript(self, job: _Job, passage: Passage, timing: Timing) -> Transcript:
         return Transcript(
-            file=recording.name,
+            file=job.recording.name,
             model=self.name,
             backend=self.backend.name,
             precision=self.precision,
-            language=getattr(asked, "language", None),
-            target_language=getattr(asked, "target_language", None),
-            task=getattr(asked, "task", None),
-            duration=recording.duration,
+            language=getattr(job.asked, "language", None),
+            target_language=getattr(job.asked, "target_language", None),
+            task=getattr(job.asked, "task", None),
+            duration=job.recording.duration,
             text=passage.text,
             raw_text=passage.raw_text,
             segments=passage.segments,
             tokens=passage.tokens,
-            warnings=(*notices, *passage.notices),
+            warnings=(*job.notices, *passage.notices),
             timing=timing,
         )
+
+
+@attrs.frozen
+class _Call:
+    """What holds for all recordings of a call."""
+
+    rate: int | None
+    channel: int | None
+    batch_size: int
+    strategy: str
+    wishes: dict[str, Any]
 
 
 @attrs.define
@@ -336,6 +351,10 @@ class _Job:
     """A recording on its way."""
 
     recording: Audio
+    offset: float
+    """Seconds of the file that come before it."""
+    asked: Any
+    notices: tuple[Notice, ...]
     clips: list[Clip]
     requests: list[Request]
     passages: list[Passage] = attrs.field(factory=list)

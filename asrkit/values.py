@@ -54,11 +54,13 @@ class Clock:
     start: float = 0.0
     """The time of frame 0; a frontend that puts silence before a clip moves it."""
     duration: float = float("inf")
-    """Length of the recording in seconds; no time lies beyond it."""
+    """Where the recording ends, in seconds; no time lies beyond it."""
+    begin: float = 0.0
+    """Where it begins: an excerpt's times are those of the file."""
 
     def seconds(self, frame: int) -> float:
         """The time of a frame, inside the recording."""
-        return min(max(self.start + frame * self.step, 0.0), self.duration)
+        return min(max(self.start + frame * self.step, self.begin), self.duration)
 
 
 @attrs.frozen

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrkit.audio import describe, load
+from asrkit.audio import load
+from asrkit.audio_files import describe
 from asrkit.errors import AudioError
 
 
@@ -149,6 +150,7 @@ def test_the_callers_samples_are_left_alone():
 
 
 GOOD = np.zeros(100, np.float32)
+NOTHING = "cannot be read as audio: Format not recognised; and by ffmpeg: Invalid data found when processing input"
 SHAPES = "samples have the shape (S,) or (S, channels) with 1 to 64 channels"
 
 
@@ -156,9 +158,9 @@ SHAPES = "samples have the shape (S,) or (S, channels) with 1 to 64 channels"
     ("source", "message"),
     [
         ("no/such/ö.wav", "no/such/ö.wav: there is no such file"),
-        (b"", "<bytes>: cannot be read as audio: Format not recognised"),
-        (b"RIFF, or so it says" * 10, "<bytes>: cannot be read as audio: Format not recognised"),
-        (io.BytesIO(b"nothing"), "<file>: cannot be read as audio: Format not recognised"),
+        (b"", f"<bytes>: {NOTHING}"),
+        (b"RIFF, or so it says" * 10, f"<bytes>: {NOTHING}"),
+        (io.BytesIO(b"nothing"), f"<file>: {NOTHING}"),
         ((GOOD[:0], 16000), "<samples>: holds no samples"),
         ((np.zeros((0, 2)), 16000), "<samples>: holds no samples"),
         ((np.array([0, np.nan]), 16000), "<samples>: holds NaN or infinite samples; it is damaged"),

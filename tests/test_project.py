@@ -22,7 +22,7 @@ PLUGIN_SOURCES = sorted(path for path in (ROOT / "plugins").glob("*/asrkit_*/**/
 LAYERS = (
     {"errors", "values", "arrays", "quantize", "storage"},
     {"interfaces", "ops", "options", "config", "hookspecs"},
-    {"nn", "decoders", "backends", "weights", "audio", "hub"},
+    {"nn", "decoders", "backends", "weights", "audio", "audio_files", "ffmpeg", "hub"},
     {"checkpoints", "frontends", "strategies", "segmenters", "formats"},
     {"models", "registry", "builtins", "plugins"},
     {"loading", "transcriber", "batching"},
@@ -114,7 +114,8 @@ def test_no_import_cycles():
     ("package", "homes"),
     [
         ("mlx", ("asrkit/backends/mlx.py",)),
-        ("soundfile", ("asrkit/audio.py",)),
+        ("soundfile", ("asrkit/audio_files.py",)),
+        ("imageio_ffmpeg", ("asrkit/ffmpeg.py",)),
         ("soxr", ("asrkit/audio.py",)),
         ("click", ("asrkit/cli/",)),
         ("huggingface_hub", ("asrkit/hub.py",)),

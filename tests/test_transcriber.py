@@ -11,7 +11,7 @@ import soundfile
 from asrkit.errors import AudioError, OptionError, UnknownNameError, UsageError
 from asrkit.interfaces import CTCDecoder
 from asrkit.registry import Entry
-from asrkit.values import Clip, Failure, Notice, Passage
+from asrkit.values import Clip, Failure, Notice, Passage, Recording
 
 
 @attrs.frozen
@@ -251,3 +251,52 @@ def test_a_mistake_in_a_part_is_not_hidden(make, say):
 def test_outcomes_of_a_single_recording_are_refused(model, single):
     with pytest.raises(UsageError, match="put a single one into a list"):
         model.outcomes(single)
+
+
+def test_an_excerpt_has_the_times_of_its_file(model, say):
+    samples, rate = say("abcdef")
+    (found,) = model.outcomes([Recording((samples, rate), offset=0.2, duration=0.3)])
+    assert found.text == "cde"
+    assert found.duration == pytest.approx(0.3)
+    (segment,) = found.segments
+    assert (segment.start, segment.end) == (pytest.approx(0.2), pytest.approx(0.5))
+
+
+def test_a_recording_has_wishes_of_its_own(model, say):
+    sources = [Recording(say("ab"), options={"language": "de"}), say("ab"), Recording(say("abc"), options={"limit": 1})]
+    found = list(model.outcomes(sources, language="en", batch_size=3))
+    assert [(one.language, one.text) for one in found] == [("de", "ab"), ("en", "ab"), ("en", "a")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"options": {"language": "xx"}}, "no language 'xx'"),
+        ({"options": {"colour": 1}}, "has no option 'colour'"),
+        ({"offset": 5.0}, "was to be read from 5 s on"),
+        ({"offset": -1.0}, "offset is a number of seconds"),
+    ],
+)
+def test_wrong_wishes_fail_their_recording_only(model, say, wrong, message):
+    good, bad = model.outcomes([say("ab"), Recording(say("ab"), **wrong)], batch_size=2)
+    assert good.text == "ab"
+    assert message in str(bad.error)
+
+
+def test_channels(model, say):
+    both = np.stack([say("abc")[0], say("def")[0]], axis=1)
+    assert model.transcribe((both, 1000), channel=2).text == "def"
+    assert model.transcribe((both, 1000), channel=1).text == "abc"
+    with pytest.raises(AudioError, match="channel 3 was asked for, there are 2 channels"):
+        model.transcribe((both, 1000), channel=3)
+    with pytest.raises(OptionError, match="a channel is a whole number from 1 on, found 0"):
+        model.outcomes([], channel=0)
+
+
+def test_what_the_file_lacks_is_told_in_the_result(model, say, tmp_path):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, np.tile(say("abc")[0], 2), 1000, subtype="FLOAT")
+    path.write_bytes(path.read_bytes()[:-1200])
+    found = model.transcribe(path)
+    assert found.text == "abc"
+    assert [notice.code for notice in found.warnings] == ["language-assumed", "truncated"]
