@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from asrkit.errors import UsageError
 
-__all__ = ["Pair", "Row", "read_manifest"]
+__all__ = ["Excerpt", "Pair", "Row", "read_excerpts", "read_manifest"]
+
+Made = TypeVar("Made")
+
+TASKS = {
+    "asr": "transcribe",
+    "transcribe": "transcribe",
+    "ast": "translate",
+    "s2t_translation": "translate",
+    "translate": "translate",
+}
+"""NeMo's names, all that it ever had."""
+
+SWITCHES = ("pnc", "itn", "timestamp")
+"""Options that are "yes" or "no" in NeMo's manifests."""
 
 Pair = tuple[str | None, str | None]
 """Languages: spoken and written; None where nobody says it."""
@@ -30,6 +46,19 @@ class Row:
     """Seconds, as the manifest has it."""
 
 
+@attrs.frozen
+class Excerpt:
+    """A recording, or a part of one, and what is asked for it alone."""
+
+    file: str
+    offset: float = 0.0
+    """Seconds from which it is read."""
+    duration: float | None = None
+    """Seconds that are read; None means to the end."""
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    """Of the model, by asrkit's names."""
+
+
 def read_manifest(
     path: str, language: str | None = None, target_language: str | None = None, limit: int | None = None
 ) -> dict[Pair, list[Row]]:
@@ -44,19 +73,38 @@ def read_manifest(
     Raises:
         UsageError: a line cannot be used; the message has its number.
     """
-    groups: dict[Pair, list[Row]] = {}
     folder = Path(path).parent
+    groups: dict[Pair, list[Row]] = {}
+    for row in _read(path, lambda number, found: _row(number, found, folder, language, target_language)):
+        rows = groups.setdefault(row.languages, [])
+        if limit is None or len(rows) < limit:
+            rows.append(row)
+    return groups
+
+
+def read_excerpts(path: str) -> list[Excerpt]:
+    """The recordings, or parts of recordings, that a manifest asks to transcribe, in its order.
+
+    Raises:
+        UsageError: a line cannot be used; the message has its number.
+    """
+    folder = os.path.dirname(path)
+    return list(_read(path, lambda _, found: _excerpt(found, folder)))
+
+
+def _read(path: str, make: Callable[[int, dict[str, Any]], Made]) -> Iterator[Made]:
+    """What is made of each line: its number and its object."""
+    empty = True
     try:
         with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     try:
-                        row = _row(number, line, folder, language, target_language)
+                        made = make(number, _object(line))
                     except _WrongError as error:
                         raise UsageError(f"{path}, line {number}: {error}") from None
-                    rows = groups.setdefault(row.languages, [])
-                    if limit is None or len(rows) < limit:
-                        rows.append(row)
+                    empty = False
+                    yield made
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file; give a manifest, one JSON object a line") from None
     except OSError as error:
@@ -65,30 +113,29 @@ def read_manifest(
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is not a text in UTF-8; give a manifest, one JSON object a line") from None
-    if not groups:
+    if empty:
         raise UsageError(f"{path}: holds no recordings; give a manifest, one JSON object a line")
-    return groups
 
 
 class _WrongError(Exception):
     """What is wrong with a line."""
 
 
-def _row(number: int, line: str, folder: Path, language: str | None, target_language: str | None) -> Row:
+def _object(line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         raise _WrongError(f"is not JSON, found {_short(line.strip())}; a manifest has one JSON object a line") from None
     if not isinstance(found, dict):
         raise _WrongError(f"is {_short(found)}; a manifest has one JSON object a line")
-    file = _text(found, "audio_filepath")
-    if not file or "\0" in file:
-        raise _WrongError('has no "audio_filepath"; add the path of the recording')
+    return found
+
+
+def _row(number: int, found: dict[str, Any], folder: Path, language: str | None, target_language: str | None) -> Row:
+    file = _file(found)
     if found.get("offset"):
         raise _WrongError(f'has "offset" {_short(found["offset"])}; parts of recordings cannot be read: cut them out')
-    duration = found.get("duration")
-    if duration is not None and (type(duration) not in (int, float) or not 0 <= duration < math.inf):
-        raise _WrongError(f'"duration" is {_short(duration)}; give seconds, or leave it out')
+    duration = _seconds(found, "duration")
     lang = _text(found, "lang")
     own_source = _text(found, "source_lang") or lang
     own_target = _text(found, "target_lang") or lang or own_source
@@ -100,6 +147,39 @@ def _row(number: int, line: str, folder: Path, language: str | None, target_lang
     spoken = not translates and source == target
     reference = _reference(found, own_target, target, fits, spoken)
     return Row(number, str(folder / file), reference, (source, target), duration)
+
+
+def _excerpt(found: dict[str, Any], folder: str) -> Excerpt:
+    duration = _seconds(found, "duration")
+    if duration == 0:
+        raise _WrongError('"duration" is 0; give the seconds to read, or leave it out')
+    language, lang = _text(found, "source_lang"), _text(found, "lang")
+    options: dict[str, Any] = {"language": language or lang, "target_language": _text(found, "target_lang") or lang}
+    task = found.get("taskname")
+    if task is not None and not (isinstance(task, str) and task in TASKS):
+        raise _WrongError(f'"taskname" is {_short(task)}; give one of {", ".join(TASKS)}, or leave it out')
+    options["task"] = TASKS[task] if task is not None else None
+    for key in SWITCHES:
+        value = found.get(key)
+        if value is not None and not (isinstance(value, bool) or value in ("yes", "no")):
+            raise _WrongError(f'"{key}" is {_short(value)}; give "yes" or "no", or leave it out')
+        options[key] = None if value is None else value in (True, "yes")
+    options = {name: value for name, value in options.items() if value is not None}
+    return Excerpt(os.path.join(folder, _file(found)), _seconds(found, "offset") or 0.0, duration, options)
+
+
+def _file(found: dict[str, Any]) -> str:
+    file = _text(found, "audio_filepath")
+    if not file or "\0" in file:
+        raise _WrongError('has no "audio_filepath"; add the path of the recording')
+    return file
+
+
+def _seconds(found: dict[str, Any], key: str) -> float | None:
+    value = found.get(key)
+    if value is not None and (type(value) not in (int, float) or not 0 <= value < math.inf):
+        raise _WrongError(f'"{key}" is {_short(value)}; give seconds, or leave it out')
+    return value
 
 
 def _reference(found: dict[str, Any], own: str | None, target: str | None, fits: bool, spoken: bool) -> str:

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -14,9 +15,12 @@ from asrkit import __version__
 from asrkit.errors import AsrkitError, UsageError
 from asrkit.plugins import load_plugins
 
-__all__ = ["cli", "main", "say"]
+__all__ = ["BEFORE_LINES", "cli", "main", "say"]
 
 COMMANDS = ("backends", "bench", "convert", "eval", "models", "plugins", "run")
+
+BEFORE_LINES: list[Callable[[], None]] = []
+"""What is called before a line is said, such as to take a progress line away."""
 
 
 class _Commands(click.Group):
@@ -70,6 +74,8 @@ def cli() -> None:
 
 def say(message: str) -> None:
     """A line for the user, on stderr: stdout is for results."""
+    for prepare in tuple(BEFORE_LINES):
+        prepare()
     click.echo(f"asrkit: {message}", err=True)
 
 
