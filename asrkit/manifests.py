@@ -24,7 +24,7 @@ TASKS = {
     "s2t_translation": "translate",
     "translate": "translate",
 }
-"""NeMo's names, all that it ever had."""
+"""asrkit's tasks, by the names that a manifest may have for them."""
 
 SWITCHES = ("pnc", "itn", "timestamp")
 """Options that are "yes" or "no" in NeMo's manifests."""

@@ -26,7 +26,7 @@ LAYERS = (
     {"checkpoints", "frontends", "strategies", "segmenters", "formats"},
     {"models", "registry", "builtins", "plugins"},
     {"loading", "transcriber", "batching"},
-    {"bench", "evaluation", "inputs", "manifests", "outputs"},
+    {"bench", "evaluation", "inputs", "journal", "manifests", "naming", "outputs"},
     {"cli", "testing"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
