@@ -100,10 +100,12 @@ class Progress:
     def _write(self, text: str) -> None:
         self._told = self._clock()
         if self._stream is not None:
-            encoding = getattr(self._stream, "encoding", None) or "ascii"
-            # A terminal that has gone, or one without ×, must not stop the work.
+            # A terminal that has gone must not stop the work.
             with suppress(OSError, ValueError):
-                self._stream.write(text.encode(encoding, "replace").decode(encoding))
+                try:
+                    self._stream.write(text)
+                except UnicodeEncodeError:
+                    self._stream.write(text.replace("×", "x"))
                 self._stream.flush()
 
 
