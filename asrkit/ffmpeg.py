@@ -65,8 +65,14 @@ class FFmpeg:
         command += ["-map", "0:a:0", "-vn", "-sn", "-dn", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         try:
+            # A terminal sends Ctrl-C to every process of a group; what is being read is to be read to its end.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                process_group=0,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:
             self._errors.close()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
+import soundfile
 
 from asrkit.cli import interrupt
 from asrkit.cli.interrupt import SIGNALS, stoppable
+from asrkit.ffmpeg import find_ffmpeg
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -91,3 +95,28 @@ def test_a_process_ends_its_batch():
         assert process.stderr.readline() == "asrkit: finishing the current batch; Ctrl-C again stops at once\n"
         out, err = process.communicate("go on\n", timeout=60)
     assert (out, err, process.returncode) == ("True\n", "", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or find_ffmpeg() is None, reason="needs process groups, and ffmpeg")
+def test_a_recording_is_read_to_its_end(tmp_path):
+    """A terminal sends Ctrl-C to ffmpeg as well, which would end there and then."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(3_000_000, np.int16), 16000)
+    code = (
+        "import sys\n"
+        "from asrkit.cli.interrupt import stoppable\n"
+        "from asrkit.ffmpeg import FFmpeg, find_ffmpeg\n"
+        "with stoppable() as stop:\n"
+        "    decoder = FFmpeg(find_ffmpeg(), sys.argv[1])\n"
+        "    print('ready', flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    print(stop.asked, sum(map(len, decoder.blocks())), decoder.problem)\n"
+        "    decoder.close()\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, stderr=-1, start_new_session=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert "finishing" in process.stderr.readline()
+        out, _ = process.communicate("go on\n", timeout=60)
+    assert out == "True 3000000 None\n"
