@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from asrkit.errors import UsageError
-from asrkit.inputs import Input, collect
+from asrkit.inputs import SUFFIXES, Input, collect
 from asrkit.values import Recording
 
 
@@ -90,6 +92,12 @@ def test_recursive_goes_into_folders_but_not_hidden_ones(here):
     found = collect(["in/"], recursive=True)
     assert [one.relative for one in found] == ["b.wav", "part9/a.wav", "part9/x/z.m4a", "part10/a.wav"]
     assert all(os.path.isfile(one.source) for one in found)
+
+
+def test_suffixes_are_the_documented_ones():
+    page = Path(__file__).parents[1] / "docs/guides/many-files.md"
+    listed = re.search("<!-- suffixes -->(.*?)<!-- end -->", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert {f".{name}" for name in re.split(r",\s+", listed[1])} == SUFFIXES
 
 
 def test_a_folder_without_recordings_is_told(here):
