@@ -63,8 +63,8 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("options", nargs="*", help="of asrkit run, after --")
-    asked = parser.parse_args()
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    asked = parser.parse_args(sys.argv[1:split], argparse.Namespace(options=sys.argv[split + 1 :]))
     chance = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as place:
         whole = Path(place) / "whole"
