@@ -22,7 +22,7 @@ from asrkit.loading import find_model
 from asrkit.manifests import Pair, Row
 from asrkit.plugins import registry
 from asrkit.transcriber import Model
-from asrkit.values import Failure, Transcript
+from asrkit.values import Failure, Recording, Transcript
 
 __all__ = [
     "NORMALIZERS",
@@ -271,15 +271,19 @@ def _start(model: Model, plan: Plan, pair: Pair, rows: Sequence[Row]) -> Iterato
     source, target = pair
     languages = {"language": source, "target_language": None if target == source else target}
 
-    def start(files: Iterable[str], **languages: str | None) -> Iterator[Transcript | Failure]:
+    def start(files: Iterable[str | Recording], **languages: str | None) -> Iterator[Transcript | Failure]:
         given = {**plan.options, **languages}
         return model.outcomes(files, strategy=plan.strategy, batch_size=plan.batch_size, **given)
 
     try:
-        return start([row.file for row in rows], **languages)
+        return start([_source(row) for row in rows], **languages)
     except OptionError as error:
         start([])  # an option that is wrong in any language has nothing to do with the line
         raise OptionError(f"{plan.manifest}, line {rows[0].line}: {error}") from None
+
+
+def _source(row: Row) -> str | Recording:
+    return row.file if row.offset is None else Recording(row.file, row.offset, row.duration)
 
 
 class _Warnings:
@@ -295,7 +299,9 @@ class _Warnings:
             elif notice.code not in self._told:
                 self._told.add(notice.code)
                 self._tell(f"warning: {notice.message}")
-        if row.duration is not None and abs(row.duration - transcript.duration) > max(0.1, 0.01 * row.duration):
+        if row.duration is None or row.offset is not None:
+            return
+        if abs(row.duration - transcript.duration) > max(0.1, 0.01 * row.duration):
             self._tell(
                 f"warning: {row.file}: is {transcript.duration:.1f} s long, its line says {row.duration:.1f} s; "
                 "the whole recording was transcribed"

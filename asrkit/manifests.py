@@ -44,6 +44,8 @@ class Row:
     languages: Pair
     duration: float | None = None
     """Seconds, as the manifest has it."""
+    offset: float | None = None
+    """Seconds from which ``duration`` is read; None means that the row is about the whole recording."""
 
 
 @attrs.frozen
@@ -133,9 +135,7 @@ def _object(line: str) -> dict[str, Any]:
 
 def _row(number: int, found: dict[str, Any], folder: Path, language: str | None, target_language: str | None) -> Row:
     file = _file(found)
-    if found.get("offset"):
-        raise _WrongError(f'has "offset" {_short(found["offset"])}; parts of recordings cannot be read: cut them out')
-    duration = _seconds(found, "duration")
+    duration, offset = _seconds(found, "duration"), _seconds(found, "offset")
     lang = _text(found, "lang")
     own_source = _text(found, "source_lang") or lang
     own_target = _text(found, "target_lang") or lang or own_source
@@ -146,7 +146,7 @@ def _row(number: int, found: dict[str, Any], folder: Path, language: str | None,
     fits = own_target == target or (not translates and source == target)
     spoken = not translates and source == target
     reference = _reference(found, own_target, target, fits, spoken)
-    return Row(number, str(folder / file), reference, (source, target), duration)
+    return Row(number, str(folder / file), reference, (source, target), duration, offset)
 
 
 def _excerpt(found: dict[str, Any], folder: str) -> Excerpt:

@@ -82,7 +82,7 @@ def test_languages(manifest, row, language, target, expected):
         (line(text="\ud800"), "which is no Unicode"),
         (line(duration="1"), "\"duration\" is '1'; give seconds"),
         (line(duration=float("nan")), '"duration" is nan'),
-        (line(offset=2.5), '"offset" 2.5; parts of recordings cannot be read'),
+        (line(offset="2.5"), "\"offset\" is '2.5'; give seconds"),
         (line(texts=["one"]), "\"texts\" is ['one']; give an object"),
         (line(lang={}, source_lang=None), '"lang" is {}; give a text'),
     ],

@@ -81,6 +81,20 @@ def test_a_recording_that_fails(evaluate, manifest, tmp_path):
     assert (report["overall"]["failed"], report["overall"]["clips"]) == (1, 2)
 
 
+def test_parts_of_a_recording(evaluate, recording, tmp_path):
+    name = recording("onetwo").name
+    lines = [{"text": "one", "offset": 0, "duration": 0.3}, {"text": "two", "offset": 0.3}, {"text": "onetwo"}]
+    path = tmp_path / "parts.jsonl"
+    path.write_text(
+        "".join(json.dumps({"audio_filepath": name, "lang": "en"} | line) + "\n" for line in lines), "utf-8"
+    )
+    code, out, err = evaluate(path, "--format", "json", "--batch-size", "3")
+    assert code == 0, err
+    assert "warning" not in err
+    report = json.loads(out)
+    assert (report["overall"]["exact"], report["overall"]["audio_seconds"]) == (3, 1.2)
+
+
 def test_limit_and_normalizer(evaluate, manifest):
     report = json.loads(evaluate(manifest(), "--limit", "1", "--normalizer", "whisper", "--format", "json")[1])
     assert (report["overall"]["clips"], report["overall"]["wer"], report["normalizer"]) == (1, 0.0, "whisper")
