@@ -96,7 +96,8 @@ def test_one_bad_file_does_not_stop_the_others(asrkit):
         assert out.count("\n") == 2
         errors = [line for line in err.splitlines() if line.startswith("asrkit: error")]
         assert errors == [
-            "asrkit: error: broken.wav: cannot be read as audio: Format not recognised",
+            "asrkit: error: broken.wav: cannot be read as audio: Format not recognised; "
+            "and by ffmpeg: Invalid data found when processing input",
             "asrkit: error: missing.wav: there is no such file",
             "asrkit: error: empty.wav: holds no samples",
             "asrkit: error: .: is a directory, not a recording",
