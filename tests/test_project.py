@@ -240,7 +240,7 @@ def test_lazy_names_are_the_declared_ones(name):
         "from asrkit.cli import main; main(['plugins'])",
         "from asrkit.cli import main; main(['models'])",
         "from asrkit.cli import main; main(['completion', 'fish'])",
-        "import os; os.environ |= {'_ASRKIT_COMPLETE': 'fish_complete', 'COMP_WORDS': 'asrkit run ', 'COMP_CWORD': '--'};"
+        "import os; os.environ |= dict(_ASRKIT_COMPLETE='fish_complete', COMP_WORDS='asrkit run', COMP_CWORD='--');"
         "from asrkit.cli import main; main()",
     ],
     ids=["import", "help", "plugins", "models", "completion", "completing"],

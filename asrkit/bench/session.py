@@ -16,7 +16,7 @@ import attrs
 from asrkit import __version__
 from asrkit.bench.machine import machine
 from asrkit.bench.process import WorkerProcess
-from asrkit.errors import AsrkitError, BackendError, OptionError
+from asrkit.errors import AsrkitError, BackendError, OptionError, suggestion
 from asrkit.loading import backend_problem, create_backend
 from asrkit.registry import Registry
 
@@ -117,7 +117,8 @@ def check_backends(
         name, known = backend.name if asked == "auto" else asked, backend.capabilities.precisions
         lacking = [precision for precision in precisions if precision not in known]
         if lacking:
-            raise OptionError(f"backend {name!r} has no precision {lacking[0]!r}; it has: {', '.join(known)}")
+            near = suggestion(lacking[0], known)
+            raise OptionError(f"backend {name!r} has no precision {lacking[0]!r}{near}; it has: {', '.join(known)}")
         names.append(name)
     return tuple(names)
 

@@ -21,10 +21,10 @@ def command(shell: str) -> None:
 
     \b
     Examples:
-      eval "$(asrkit completion bash)"                     # in ~/.bashrc
-      eval "$(asrkit completion zsh)"                      # in ~/.zshrc, below compinit
-      asrkit completion fish | source                      # in config.fish
-      asrkit completion powershell | Out-String | iex      # in $PROFILE
+      eval "$(asrkit completion bash)"                # in ~/.bashrc
+      eval "$(asrkit completion zsh)"                 # at the end of ~/.zshrc
+      asrkit completion fish | source                 # in config.fish
+      asrkit completion powershell | Out-String | iex # in $PROFILE
     """
     from click.shell_completion import get_completion_class
 

@@ -96,7 +96,7 @@ def command(
       asrkit run -m canary-180m-flash -l de --target-language en rede.wav
       asrkit run -m canary-180m-flash -l en --format json talk.wav > talk.json
       asrkit run -m canary-180m-flash -l en --output-dir texts *.flac
-      asrkit run -m checkpoint.nemo -l en --backend numpy --precision int8 talk.wav
+      asrkit run -m model.nemo -l en --backend numpy --precision int8 talk.wav
 
     A model is downloaded when it is first asked for by its name. `asrkit models` lists the names.
     """
