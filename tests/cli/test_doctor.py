@@ -84,7 +84,7 @@ def sound(name):
 
 def test_text(call, monkeypatch):
     monkeypatch.setenv("ASRKIT_MODLE", "x")
-    code, out, err = call("doctor")
+    _, out, err = call("doctor")
     assert err == ""
     lines = out.splitlines()
     assert lines[0] == "Python"
