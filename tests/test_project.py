@@ -283,3 +283,20 @@ def test_hook_is_documented(name):
     text = (ROOT / "docs/plugins/hooks.md").read_text(encoding="utf-8")
     arguments = ", ".join(inspect.signature(getattr(hookspecs, name)).parameters)
     assert f"{name}({arguments})" in text
+
+
+def test_variables_of_options_are_documented():
+    import click
+
+    from asrkit.cli import COMMANDS, cli
+
+    found = {}
+    for name in COMMANDS:
+        for param in cli.get_command(click.Context(cli), name).params:
+            if param.envvar:
+                found.setdefault((param.envvar, param.opts[0]), []).append(f"`{name}`")
+    text = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(ASRKIT_\w+)` \| `(--[\w-]+)` \| (.*) \|$", text, re.MULTILINE)
+    assert {(variable, name): ", ".join(commands) for (variable, name), commands in found.items()} == {
+        (variable, name): commands for variable, name, commands in rows
+    }

@@ -225,7 +225,7 @@ def _bytes(size: int) -> str:
 
 
 def _audio(ctx: click.Context) -> Found:
-    from asrkit.audio import find_ffmpeg
+    from asrkit.ffmpeg import find_ffmpeg
 
     path = find_ffmpeg()
     if path is None:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-import asrkit.audio
+import asrkit.ffmpeg
 from asrkit import __version__
 from asrkit.cli import checks
 
 
 @pytest.fixture(autouse=True)
 def _no_ffmpeg(monkeypatch):
-    monkeypatch.setattr(asrkit.audio, "find_ffmpeg", lambda: None, raising=False)
+    monkeypatch.setattr(asrkit.ffmpeg, "find_ffmpeg", lambda: None)
 
 
 @pytest.fixture
@@ -229,15 +229,15 @@ def test_every_variable_of_an_option_is_known(doctor, monkeypatch):
 
 
 def test_ffmpeg(doctor, monkeypatch, tmp_path):
-    monkeypatch.setattr(asrkit.audio, "find_ffmpeg", lambda: sys.executable)
+    monkeypatch.setattr(asrkit.ffmpeg, "find_ffmpeg", lambda: sys.executable)
     # Python itself knows -version no better than other options, and says so with its exit code.
     assert doctor()[1]["Audio", "ffmpeg"]["state"] == "problem"
-    monkeypatch.setattr(asrkit.audio, "find_ffmpeg", lambda: str(tmp_path / "gone"))
+    monkeypatch.setattr(asrkit.ffmpeg, "find_ffmpeg", lambda: str(tmp_path / "gone"))
     assert doctor()[1]["Audio", "ffmpeg"]["state"] == "problem"
 
     class Done:
         stdout = b"ffmpeg version 7.1 Copyright (c) someone\nbuilt with x\n"
 
-    monkeypatch.setattr(asrkit.audio, "find_ffmpeg", lambda: "/opt/ffmpeg")
+    monkeypatch.setattr(asrkit.ffmpeg, "find_ffmpeg", lambda: "/opt/ffmpeg")
     monkeypatch.setattr(checks.subprocess, "run", lambda *_, **__: Done())
     assert doctor()[1]["Audio", "ffmpeg"]["text"] == "/opt/ffmpeg: ffmpeg version 7.1"
