@@ -161,19 +161,18 @@ def test_log_records(call, monkeypatch, model, args, shown):
     assert run(call, "a.wav", *args) == (0, "", "".join(f"asrkit: {line}\n" for line in shown))
 
 
-def test_logging_of_the_program_around_is_left_as_it_was(call, model, recording):
+def test_logging_of_the_program_around_is_left_as_it_was(call, model, recording, monkeypatch):
     class Kept(logging.Handler):
         def emit(self, record):
             pass
 
     kept = Kept(logging.DEBUG)
-    LOG.addHandler(kept)
-    try:
-        before = (LOG.level, list(LOG.handlers), kept.level, logging.getLogger().handlers[:])
-        run(call, recording("one"), "-vv")
-        assert (LOG.level, list(LOG.handlers), kept.level, logging.getLogger().handlers) == before
-    finally:
-        LOG.removeHandler(kept)
+    monkeypatch.setattr(LOG, "handlers", [kept])
+    monkeypatch.setattr(LOG, "level", logging.ERROR)
+    root = list(logging.getLogger().handlers)
+    assert run(call, recording("one"), "-vv")[0] == 0
+    assert (LOG.level, LOG.handlers, kept.level) == (logging.ERROR, [kept], logging.DEBUG)
+    assert logging.getLogger().handlers == root
 
 
 # Suggestions
