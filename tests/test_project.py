@@ -174,7 +174,9 @@ def test_runs_on_windows_as_far_as_imports_tell(path):
         assert "/dev/" not in text
 
 
-@pytest.mark.parametrize("path", relative(sorted(path.parent for path in ROOT.glob("**/asrkit*/__init__.py"))))
+@pytest.mark.parametrize(
+    "path", relative([CORE, *sorted(path.parent for path in ROOT.glob("plugins/*/asrkit_*/__init__.py"))])
+)
 def test_types_are_packaged(path):
     assert (path / "py.typed").exists()
     project = path.parent / "pyproject.toml"

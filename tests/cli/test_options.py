@@ -168,10 +168,14 @@ def test_logging_of_the_program_around_is_left_as_it_was(call, model, recording,
 
     kept = Kept(logging.DEBUG)
     monkeypatch.setattr(LOG, "handlers", [kept])
-    monkeypatch.setattr(LOG, "level", logging.ERROR)
     root = list(logging.getLogger().handlers)
-    assert run(call, recording("one"), "-vv")[0] == 0
-    assert (LOG.level, LOG.handlers, kept.level) == (logging.ERROR, [kept], logging.DEBUG)
+    level = LOG.level
+    LOG.setLevel(logging.ERROR)
+    try:
+        assert run(call, recording("one"), "-vv")[0] == 0
+        assert (LOG.level, LOG.handlers, kept.level) == (logging.ERROR, [kept], logging.DEBUG)
+    finally:
+        LOG.setLevel(level)
     assert logging.getLogger().handlers == root
 
 
