@@ -24,7 +24,7 @@ QUANTIZED = ("int8", "int4")
 @option("--overwrite", is_flag=True, help="Replace a checkpoint folder, with everything in it.")
 @verbosity_options
 def command(model: str, directory: Path, precision: str | None, overwrite: bool) -> None:
-    """Write the checkpoint MODEL as a folder that loads the same way.
+    """Write a checkpoint as a folder that loads the same way.
 
     \b
     Examples:

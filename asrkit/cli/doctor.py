@@ -28,7 +28,7 @@ __all__ = ["command"]
 )
 @click.pass_context
 def command(ctx: click.Context, format_name: str) -> None:
-    """Check this installation, and say what to do about each problem.
+    """Check the installation and say what to do about problems.
 
     Versions, plugins, backends, the cache, ffmpeg, variables of the environment. No value of a token is shown. The exit
     code is 1 if there is a problem; advice is none.

@@ -80,7 +80,7 @@ def command(
     format_name: str,
     options: tuple[str, ...],
 ) -> None:
-    """Measure error rates on the recordings that a NeMo manifest lists.
+    """Measure error rates over a NeMo manifest.
 
     A recording that cannot be read does not stop the others; the exit code is then 1. Needs: pip install
     jiwer whisper-normalizer

@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.command("plugins", cls=Command)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List plugins and what each registers, or what is wrong with them.
+    """List plugins and what each registers.
 
     \b
     Examples:

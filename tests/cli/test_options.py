@@ -222,6 +222,7 @@ def helps():
 @pytest.mark.parametrize("text", helps())
 def test_help_fits_and_has_examples(text):
     assert max(map(len, text.splitlines())) <= 80
+    assert "..." not in text.partition("Commands:")[2], "the first line of a command's help is cut off"
     if not text.startswith("Usage: models "):
         assert re.search(r"^  Examples:\n    .*asrkit ", text, re.MULTILINE)
 
