@@ -10,11 +10,12 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither read nor fill the cache of whoever runs them."""
-    before = os.environ.get("ASRKIT_CACHE")
+    """Tests neither read nor fill the cache of whoever runs them, and know nothing of their standing wishes."""
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ASRKIT_")}
     os.environ["ASRKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    if "ASRKIT_PLUGINS" in before:
+        os.environ["ASRKIT_PLUGINS"] = before["ASRKIT_PLUGINS"]
     yield
-    if before is None:
-        del os.environ["ASRKIT_CACHE"]
-    else:
-        os.environ["ASRKIT_CACHE"] = before
+    for name in [name for name in os.environ if name.startswith("ASRKIT_")]:
+        del os.environ[name]
+    os.environ.update(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from asrkit.values import Failure, Notice, Recording, Segment, Transcript, Word
 
 __version__ = "0.1.0"
+
+logging.getLogger("asrkit").addHandler(logging.NullHandler())
 
 # Resolved on first use: ``import asrkit`` loads no array library.
 _HOMES = {

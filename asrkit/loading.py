@@ -20,6 +20,7 @@ from asrkit.errors import (
     UnknownNameError,
     UsageError,
     listed,
+    suggestion,
 )
 from asrkit.interfaces import Backend, Checkpoint
 from asrkit.models import HubSource, ModelSpec, Parts
@@ -118,7 +119,8 @@ def _precision(checkpoint: Checkpoint, backend: Backend, asked: str | None, devi
     if precision not in backend.capabilities.precisions:
         there = "" if device is None else f" on device {device!r}"
         raise OptionError(
-            f"backend {backend.name!r} has no precision {precision!r}{there}; it has: "
+            f"backend {backend.name!r} has no precision {precision!r}{there}"
+            f"{suggestion(precision, backend.capabilities.precisions)}; it has: "
             f"{', '.join(backend.capabilities.precisions)}"
         )
     if stored is not None and precision != stored:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from asrkit.cli import cli, main
+from asrkit.cli import COMMANDS, cli, main
 from asrkit.loading import backend_problem
 from asrkit.plugins import registry
 
@@ -36,17 +36,17 @@ def blocks(*languages: str) -> list:
     return found
 
 
-def command_lines(code: str) -> list[list[str]]:
-    """The asrkit commands of a shell block, without variables before and redirections after them."""
+def command_lines(code: str) -> list[tuple[dict[str, str], list[str]]]:
+    """The asrkit commands of a shell block, with the variables before them, without redirections after them."""
     found = []
     for line in code.splitlines():
         for part in line.split(" && "):
             words = shlex.split(part, comments=True)
-            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-                words = words[1:]
+            variables = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
+            words = words[len(variables) :]
             if words[:1] == ["asrkit"]:
                 cut = next((n for n, word in enumerate(words) if word in (">", "|")), len(words))
-                found.append(words[1:cut])
+                found.append((variables, words[1:cut]))
     return found
 
 
@@ -81,12 +81,21 @@ def test_python_runs(code, place):
 
 @pytest.mark.parametrize("code", blocks("sh", "console"))
 def test_commands_run(code, place, capsys):
-    for words in command_lines(code):
-        check_parses(words)
-        if all(Path(word).exists() for word in words if looks_like_file(word)):
-            with pytest.raises(SystemExit) as leave:
-                sys.exit(main(list(words)))
-            assert not leave.value.code, f"asrkit {shlex.join(words)}: {capsys.readouterr().err}"
+    for variables, words in command_lines(code):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables.items():
+                if name != "ASRKIT_PLUGINS":  # which are loaded once per process
+                    patch.setenv(name, value)
+            check(words, capsys)
+
+
+def check(words, capsys) -> None:
+    """The command parses; if its files are here, it also runs."""
+    check_parses(words)
+    if all(Path(word).exists() for word in words if looks_like_file(word)):
+        with pytest.raises(SystemExit) as leave:
+            sys.exit(main(list(words)))
+        assert not leave.value.code, f"asrkit {shlex.join(words)}: {capsys.readouterr().err}"
 
 
 def check_parses(words: list[str]) -> None:
@@ -104,9 +113,9 @@ def looks_like_file(word: str) -> bool:
 
 
 def test_shell_blocks_hold_commands():
-    lines = [words for block in blocks("sh", "console") for words in command_lines(block.values[0])]
+    lines = [words for block in blocks("sh", "console") for _, words in command_lines(block.values[0])]
     assert len(lines) > 20
-    assert {words[0] for words in lines} == {"bench", "eval", "run", "models", "convert", "backends", "plugins"}
+    assert {words[0] for words in lines} == set(COMMANDS)
 
 
 def test_check_of_commands_notices_mistakes():

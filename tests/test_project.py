@@ -148,12 +148,45 @@ def test_mlx_backend_is_only_imported_lazily():
 @pytest.mark.parametrize("path", relative(SOURCES))
 def test_core_names_no_model(path):
     found = re.findall(r"(?i)^.*(?:canary|parakeet).*$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    assert found == []
+    # The help of a command teaches by example, and examples are for pasting.
+    examples = re.compile(r" +(ASRKIT_\w+=\S+ )?asrkit \w+\b") if path.parent == CORE / "cli" else re.compile("(?!)")
+    assert [line for line in found if not examples.match(line)] == []
 
 
 @pytest.mark.parametrize("path", relative(SOURCES + PLUGIN_SOURCES))
 def test_files_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+POSIX = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+POSIX_CALLS = r"\bos\.(fork|geteuid|getuid|getpgid|killpg|mkfifo|nice|sched_\w+|setsid|sysconf|uname)\b"
+GUARDED = {"asrkit/bench/machine.py"}
+"""Looks at the platform before it calls, or catches what it lacks."""
+
+
+@pytest.mark.parametrize("path", relative(SOURCES + PLUGIN_SOURCES))
+def test_runs_on_windows_as_far_as_imports_tell(path):
+    assert not POSIX & {module.split(".")[0] for module, _ in imports(path, lazy=False)}
+    if path.relative_to(ROOT).as_posix() not in GUARDED:
+        text = path.read_text(encoding="utf-8")
+        assert not POSIX & {module.split(".")[0] for module, _ in imports(path)}
+        assert not re.findall(POSIX_CALLS, text)
+        assert "/dev/" not in text
+
+
+@pytest.mark.parametrize(
+    "path", relative([CORE, *sorted(path.parent for path in ROOT.glob("plugins/*/asrkit_*/__init__.py"))])
+)
+def test_types_are_packaged(path):
+    assert (path / "py.typed").exists()
+    project = path.parent / "pyproject.toml"
+    assert "py.typed" in project.read_text(encoding="utf-8").partition("[tool.setuptools.package-data]")[2]
+
+
+def test_library_says_nothing_where_logging_is_not_set_up():
+    script = "import logging, asrkit\nlogging.getLogger('asrkit').warning('x')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def order(name: str) -> tuple[int, str]:
@@ -208,8 +241,11 @@ def test_lazy_names_are_the_declared_ones(name):
         "from asrkit.cli import main; main(['--help'])",
         "from asrkit.cli import main; main(['plugins'])",
         "from asrkit.cli import main; main(['models'])",
+        "from asrkit.cli import main; main(['completion', 'fish'])",
+        "import os; os.environ |= dict(_ASRKIT_COMPLETE='fish_complete', COMP_WORDS='asrkit run', COMP_CWORD='--');"
+        "from asrkit.cli import main; main()",
     ],
-    ids=["import", "help", "plugins", "models"],
+    ids=["import", "help", "plugins", "models", "completion", "completing"],
 )
 def test_starts_without_array_libraries(code):
     report = f"sys.stderr.write(','.join(sorted(set(sys.modules) & {set(HEAVY)!r})))"
@@ -249,3 +285,20 @@ def test_hook_is_documented(name):
     text = (ROOT / "docs/plugins/hooks.md").read_text(encoding="utf-8")
     arguments = ", ".join(inspect.signature(getattr(hookspecs, name)).parameters)
     assert f"{name}({arguments})" in text
+
+
+def test_variables_of_options_are_documented():
+    import click
+
+    from asrkit.cli import COMMANDS, cli
+
+    found = {}
+    for name in COMMANDS:
+        for param in cli.get_command(click.Context(cli), name).params:
+            if param.envvar:
+                found.setdefault((param.envvar, param.opts[0]), []).append(f"`{name}`")
+    text = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(ASRKIT_\w+)` \| `(--[\w-]+)` \| (.*) \|$", text, re.MULTILINE)
+    assert {(variable, name): ", ".join(commands) for (variable, name), commands in found.items()} == {
+        (variable, name): commands for variable, name, commands in rows
+    }

@@ -16,7 +16,7 @@ import attrs
 from asrkit import __version__
 from asrkit.bench.machine import machine
 from asrkit.bench.process import WorkerProcess
-from asrkit.errors import AsrkitError, BackendError, OptionError
+from asrkit.errors import AsrkitError, BackendError, OptionError, suggestion
 from asrkit.loading import backend_problem, create_backend
 from asrkit.registry import Registry
 
@@ -69,9 +69,10 @@ class Plan:
     audio: str | None = None
     """A recording to use in its place."""
     threads: int | None = None
+    device: str | None = None
 
 
-def choose_backends(registry: Registry, threads: int | None, tell: Tell) -> tuple[str, ...]:
+def choose_backends(registry: Registry, threads: int | None, tell: Tell, device: str | None = None) -> tuple[str, ...]:
     """All backends that can run here, but for those that advise against themselves; it is told who was left out.
 
     Raises:
@@ -82,7 +83,7 @@ def choose_backends(registry: Registry, threads: int | None, tell: Tell) -> tupl
         try:
             if backend_problem(registry.get("backend", name)) is not None:
                 continue
-            capabilities = create_backend(registry, name, None, threads).capabilities
+            capabilities = create_backend(registry, name, device, threads).capabilities
         except AsrkitError as error:
             tell(f"left out {name}: {error}")
             continue
@@ -97,22 +98,27 @@ def choose_backends(registry: Registry, threads: int | None, tell: Tell) -> tupl
 
 
 def check_backends(
-    registry: Registry, backends: Sequence[str], precisions: Sequence[str], threads: int | None
+    registry: Registry,
+    backends: Sequence[str],
+    precisions: Sequence[str],
+    threads: int | None,
+    device: str | None = None,
 ) -> tuple[str, ...]:
     """The backends by their own names; a combination that cannot be run is refused, before anything is.
 
     Raises:
         UnknownNameError: no such backend.
         BackendError: a backend cannot run here.
-        OptionError: a backend lacks a precision, or does not let threads be chosen.
+        OptionError: a backend lacks a precision, or does not let the device or threads be chosen.
     """
     names = []
     for asked in backends:
-        backend = create_backend(registry, asked, None, threads)
+        backend = create_backend(registry, asked, device, threads)
         name, known = backend.name if asked == "auto" else asked, backend.capabilities.precisions
         lacking = [precision for precision in precisions if precision not in known]
         if lacking:
-            raise OptionError(f"backend {name!r} has no precision {lacking[0]!r}; it has: {', '.join(known)}")
+            near = suggestion(lacking[0], known)
+            raise OptionError(f"backend {name!r} has no precision {lacking[0]!r}{near}; it has: {', '.join(known)}")
         names.append(name)
     return tuple(names)
 
@@ -154,6 +160,7 @@ def measure(plan: Plan, command: str, start: Start = WorkerProcess, tell: Tell =
         "repeats": plan.repeats,
         "warm_up": plan.warm_up,
         "threads": plan.threads,
+        "device": plan.device,
         "machine": machine(),
         "configurations": [one.report(plan.tokens, measured[0]) for one in measured],
         "notes": list(NOTES),
@@ -171,6 +178,7 @@ def _load(
         "backend": backend,
         "precision": precision,
         "threads": plan.threads,
+        "device": plan.device,
         "tokens": plan.tokens,
         "seconds": plan.seconds,
         "file": plan.audio,

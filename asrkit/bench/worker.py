@@ -33,10 +33,11 @@ def work(
     tokens: int,
     seconds: float,
     file: str | None,
+    device: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Load a model, run it once, and then once for each message; the answers, one by one."""
     start = time.perf_counter()
-    loaded = load_model(model, backend, precision, threads=threads)
+    loaded = load_model(model, backend, precision, device=device, threads=threads)
     load = time.perf_counter() - start
     runs = Runs(loaded, tokens, seconds, file)
     first = load + runs.run(1)["total"]

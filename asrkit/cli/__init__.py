@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import click
 
 from asrkit import __version__
-from asrkit.errors import AsrkitError, UsageError
+from asrkit.errors import AsrkitError, UsageError, suggestion
 from asrkit.plugins import load_plugins
 
-__all__ = ["BEFORE_LINES", "cli", "main", "say"]
+__all__ = ["BEFORE_LINES", "COMMANDS", "COMPLETE", "cli", "main", "say", "set_verbosity", "verbosity"]
 
-COMMANDS = ("backends", "bench", "convert", "eval", "models", "plugins", "run")
+COMMANDS = ("run", "models", "convert", "eval", "bench", "backends", "plugins", "doctor", "completion")
+"""In the order of the help: what is needed first and most often comes first."""
+
+COMPLETE = "_ASRKIT_COMPLETE"
+"""The variable with which a shell asks for completions."""
 
 BEFORE_LINES: list[Callable[[], None]] = []
 """What is called before a line is said, such as to take a progress line away."""
@@ -30,7 +36,7 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self._ask_plugins()
-        return sorted({*COMMANDS, *super().list_commands(ctx)})
+        return [*COMMANDS, *sorted({*super().list_commands(ctx)} - {*COMMANDS})]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:
@@ -42,12 +48,12 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            near = suggestion(args[0], self.list_commands(ctx))
             # It may be the command of a plugin that is broken.
             broken = "".join(f"; {problem}" for problem in load_plugins().registry.broken.values())
-            raise click.UsageError(error.format_message() + broken, ctx) from None
+            raise click.UsageError(f"No such command {args[0]!r}{near}{broken}", ctx)
+        return super().resolve_command(ctx, args)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         if (name or cmd.name) in COMMANDS:
@@ -60,38 +66,101 @@ class _Commands(click.Group):
             load_plugins().register_commands(self)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(__version__, prog_name="asrkit")
 def cli() -> None:
     """Speech recognition: recordings to text.
 
     \b
-    asrkit run --model checkpoint.nemo talk.wav
-    asrkit run --model checkpoint.nemo --language de --target-language en --format json rede.flac
-    asrkit models
+    Examples:
+      asrkit run --model canary-180m-flash --language en talk.wav
+      asrkit models
+      asrkit run --help
     """
 
 
-def say(message: str) -> None:
-    """A line for the user, on stderr: stdout is for results."""
-    for prepare in tuple(BEFORE_LINES):
-        prepare()
-    click.echo(f"asrkit: {message}", err=True)
-
-
 class _Said(logging.Handler):
-    """Shows the library's own warnings like all others."""
+    """Shows the library's own messages like the commands' lines."""
+
+    verbosity = 0
+    """-1: errors only. 0: warnings, and lines about what was done. 1: what is being done. 2: debugging."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {record.getMessage()}")
+        text = record.getMessage()
+        say(text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}")
 
 
 SAID = _Said(logging.WARNING)
+LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+
+
+def say(message: str, verbosity: int = -1) -> None:
+    """A line for the user, on stderr: stdout is for results.
+
+    Args:
+        verbosity: what must have been asked for: -1 shows it even with ``--quiet``, as an error; 0 without ``-v`` or
+            ``--quiet``; 1 with ``-v``.
+    """
+    if SAID.verbosity >= verbosity:
+        for prepare in tuple(BEFORE_LINES):
+            prepare()
+        click.echo(f"asrkit: {message}", err=True)
+
+
+def verbosity() -> int:
+    """What is shown, -1 to 2."""
+    return SAID.verbosity
+
+
+def set_verbosity(verbosity: int) -> None:
+    """From now on show lines and the library's log records up to ``verbosity``, -1 to 2."""
+    SAID.verbosity = min(verbosity, 2)
+    SAID.setLevel(LEVELS[SAID.verbosity])
+    logger = logging.getLogger("asrkit")
+    if not logger.isEnabledFor(SAID.level):
+        logger.setLevel(SAID.level)
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Log records on stderr for as long as a command runs; what a program around it has set up is as it was after."""
+    logger = logging.getLogger("asrkit")
+    level = logger.level
+    logger.addHandler(SAID)
+    try:
+        set_verbosity(0)
+        yield
+    finally:
+        logger.removeHandler(SAID)
+        logger.setLevel(level)
 
 
 def main(args: list[str] | None = None) -> Any:
     """Entry point: errors become one line and an exit code: 1 for something that failed, 2 for wrong usage."""
-    logging.getLogger("asrkit").addHandler(SAID)  # adding it again changes nothing
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A name of a file must not be an error where the terminal cannot show it.
+            stream.reconfigure(errors="backslashreplace")
+    if os.environ.get(COMPLETE):
+        return _complete()
+    with _logging():
+        return _main(args)
+
+
+def _complete() -> None:
+    """What a shell asks while somebody types: a message would only be in the way, so there is none."""
+    with redirect_stderr(io.StringIO()):
+        try:
+            cli.main(prog_name="asrkit", complete_var=COMPLETE)
+        except Exception:
+            sys.exit(1)
+
+
+def _main(args: list[str] | None) -> Any:
     try:
         return cli.main(args, prog_name="asrkit", standalone_mode=False)
     except click.exceptions.Exit as leave:

@@ -9,13 +9,21 @@ import shlex
 import click
 
 from asrkit.cli import say
+from asrkit.cli.options import (
+    Command,
+    complete_files,
+    loading_options,
+    model_option,
+    option,
+    verbosity_options,
+)
 from asrkit.errors import UsageError
 from asrkit.plugins import registry
 
 __all__ = ["command"]
 
 
-class _Typed(click.Command):
+class _Typed(Command):
     """A command that remembers how it was called."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -24,29 +32,60 @@ class _Typed(click.Command):
 
 
 @click.command("bench", cls=_Typed)
-@click.option("--model", "-m", required=True, help="A .nemo file, a converted folder, or a name from `asrkit models`.")
-@click.option(
-    "--backend", "backends", multiple=True, help="May be repeated.  [default: all that are meant to run here]"
-)
-@click.option("--precision", "precisions", multiple=True, help="May be repeated.  [default: fp32, or the folder's]")
-@click.option(
+@model_option
+@loading_options(repeated=True)
+@option(
     "--batch-size",
     "batch_sizes",
     type=click.IntRange(min=1),
     multiple=True,
     default=[1],
     show_default=True,
-    help="Recordings decoded together; may be repeated.",
+    section="Machine",
+    help="Recordings decoded together. May be repeated.",
 )
-@click.option("--audio", help="A recording to measure with.  [default: noise]")
-@click.option("--seconds", type=click.FloatRange(min=0.1, max=3600), help="Length of the noise.  [default: 10]")
-@click.option("--tokens", type=click.IntRange(min=1), default=40, show_default=True, help="Said by each row.")
-@click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True, help="Runs that count.")
-@click.option("--warm-up", type=click.IntRange(min=0), default=2, show_default=True, help="Runs before those.")
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), help="Processor threads, where the backend lets them be chosen."
+@option("--audio", section="Measurement", shell_complete=complete_files, show_default="noise", help="A recording.")
+@option(
+    "--seconds",
+    type=click.FloatRange(min=0.1, max=3600),
+    section="Measurement",
+    show_default="10",
+    help="Length of the noise.",
 )
-@click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@option(
+    "--tokens",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    section="Measurement",
+    help="Said by each row.",
+)
+@option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    section="Measurement",
+    help="Runs that count.",
+)
+@option(
+    "--warm-up",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    section="Measurement",
+    help="Runs before those.",
+)
+@option(
+    "--format",
+    "format_name",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    section="Measurement",
+    help="How the figures are written.",
+)
+@verbosity_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -59,6 +98,7 @@ def command(
     tokens: int,
     repeats: int,
     warm_up: int,
+    device: str | None,
     threads: int | None,
     format_name: str,
 ) -> None:
@@ -68,9 +108,11 @@ def command(
     same number of tokens, whatever the weights are.
 
     \b
-    asrkit bench --model checkpoint.nemo
-    asrkit bench --model checkpoint.nemo --backend numpy --backend onnxruntime --batch-size 1 --batch-size 8
-    asrkit bench --model checkpoint.nemo --backend onnxruntime --precision fp32 --precision int8 --format json
+    Examples:
+      asrkit bench --model canary-180m-flash
+      asrkit bench -m canary-180m-flash --backend numpy --backend onnxruntime
+      asrkit bench -m canary-180m-flash --precision fp32 --precision int8
+      asrkit bench -m canary-180m-flash --batch-size 1 --batch-size 8
     """
     if audio is not None and seconds is not None:
         raise UsageError("--seconds is the length of the noise; it cannot be given together with --audio")
@@ -83,7 +125,8 @@ def command(
 
     model_settings(model)  # a model that is not there is told before anything is started
     precisions = precisions or (own_precision(model),)
-    names = check_backends(registry(), backends or choose_backends(registry(), threads, say), precisions, threads)
+    backends = backends or choose_backends(registry(), threads, _tell, device)
+    names = check_backends(registry(), backends, precisions, threads, device)
     plan = Plan(
         model=model,
         backends=names,
@@ -95,6 +138,11 @@ def command(
         seconds=10.0 if seconds is None else seconds,
         audio=audio,
         threads=threads,
+        device=device,
     )
-    report = measure(plan, shlex.join(["asrkit", "bench", *ctx.meta[__name__]]), tell=say)
+    report = measure(plan, shlex.join(["asrkit", "bench", *ctx.meta[__name__]]), tell=_tell)
     click.echo(json.dumps(report, indent=2) if format_name == "json" else render(report))
+
+
+def _tell(line: str) -> None:
+    say(line, 0)

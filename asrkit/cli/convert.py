@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from asrkit.cli import say
+from asrkit.cli.options import Command, complete_models, option, verbosity_options
 from asrkit.errors import UsageError
 from asrkit.plugins import registry
 
@@ -16,18 +17,20 @@ QUANTIZED = ("int8", "int4")
 """As in asrkit.quantize, which would import NumPy for `asrkit --help`."""
 
 
-@click.command("convert")
-@click.argument("model")
+@click.command("convert", cls=Command)
+@click.argument("model", shell_complete=complete_models)
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--precision", type=click.Choice(QUANTIZED), help="Quantise the matrices.  [default: as they are]")
-@click.option("--overwrite", is_flag=True, help="Replace a checkpoint folder, with everything in it.")
+@option("--precision", type=click.Choice(QUANTIZED), show_default="as they are", help="Quantise the matrices.")
+@option("--overwrite", is_flag=True, help="Replace a checkpoint folder, with everything in it.")
+@verbosity_options
 def command(model: str, directory: Path, precision: str | None, overwrite: bool) -> None:
-    """Write the checkpoint MODEL as a folder that loads the same way.
+    """Write a checkpoint as a folder that loads the same way.
 
     \b
-    asrkit convert checkpoint.nemo checkpoint/
-    asrkit run --model checkpoint/ talk.wav
-    asrkit convert checkpoint.nemo small/ --precision int8
+    Examples:
+      asrkit convert canary-180m-flash checkpoint/
+      asrkit convert canary-180m-flash small/ --precision int8
+      asrkit run --model small/ --language en talk.wav
     """
     from asrkit.checkpoints.directory import DirectoryCheckpoint, write_directory
     from asrkit.loading import find_model, open_checkpoint, quantized_checkpoint
@@ -39,4 +42,4 @@ def command(model: str, directory: Path, precision: str | None, overwrite: bool)
     else:
         checkpoint = quantized_checkpoint(model, precision)
     write_directory(checkpoint, directory, overwrite=overwrite)
-    say(f"wrote {directory}")
+    say(f"wrote {directory}", 0)

@@ -10,6 +10,16 @@ from typing import Any
 import click
 
 from asrkit.cli import say
+from asrkit.cli.options import (
+    Command,
+    complete_files,
+    decoding_options,
+    language_options,
+    loading_options,
+    model_option,
+    option,
+    verbosity_options,
+)
 from asrkit.cli.run import extra_options
 
 __all__ = ["command", "render"]
@@ -19,25 +29,39 @@ FLAGS |= {"strategy", "target_language", "threads", "worst"}
 """What -o cannot set, since there is a flag for it."""
 
 
-@click.command("eval")
-@click.argument("manifest")
-@click.option("--model", "-m", required=True, help="A .nemo file, a converted folder, or a name from `asrkit models`.")
-@click.option("--language", "-l", help="Language that is spoken.  [default: the manifest's]")
-@click.option("--target-language", help="Language of the text.  [default: the manifest's, else the one spoken]")
-@click.option("--pnc/--no-pnc", default=None, help="Punctuation and capitals.  [default: on]")
-@click.option("--normalizer", type=click.Choice(["none", "whisper"]), default="none", show_default=True)
-@click.option("--backend", default="auto", show_default=True, help="auto, or a name from `asrkit backends`.")
-@click.option("--device", help="One of the backend's devices.  [default: the backend's]")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads, if the backend has a choice.")
-@click.option("--precision", help="One that `asrkit backends` lists.  [default: the checkpoint's, else fp32]")
-@click.option("--strategy", help="Decoding strategy.  [default: the model's]")
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Recordings decoded together."
+@click.command("eval", cls=Command)
+@click.argument("manifest", shell_complete=complete_files)
+@model_option
+@language_options("the manifest's", "the manifest's, else the one spoken")
+@option(
+    "--normalizer",
+    type=click.Choice(["none", "whisper"]),
+    default="none",
+    show_default=True,
+    section="Measurement",
+    help="What is taken out of both texts before they are compared.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many of each pair of languages.")
-@click.option("--worst", type=click.IntRange(min=0), default=5, show_default=True, help="Clips to list.")
-@click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("-o", "options", multiple=True, metavar="NAME=VALUE", help="Any other option of the model.")
+@option(
+    "--limit",
+    type=click.IntRange(min=1),
+    section="Measurement",
+    help="Only the first so many of each pair of languages.",
+)
+@option(
+    "--worst", type=click.IntRange(min=0), default=5, show_default=True, section="Measurement", help="Clips to list."
+)
+@option(
+    "--format",
+    "format_name",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    section="Measurement",
+    help="How the figures are written.",
+)
+@loading_options()
+@decoding_options(batch_size=8)
+@verbosity_options
 def command(
     manifest: str,
     model: str,
@@ -56,15 +80,17 @@ def command(
     format_name: str,
     options: tuple[str, ...],
 ) -> None:
-    """Measure error rates on the recordings that a NeMo manifest lists.
+    """Measure error rates over a NeMo manifest.
 
     A recording that cannot be read does not stop the others; the exit code is then 1. Needs: pip install
     jiwer whisper-normalizer
 
     \b
-    asrkit eval --model checkpoint.nemo test/manifest.jsonl
-    asrkit eval --model checkpoint.nemo --target-language de --limit 100 test/manifest.jsonl
-    asrkit eval --model checkpoint.nemo --normalizer whisper --format json test/manifest.jsonl > eval.json
+    Examples:
+      asrkit eval --model canary-180m-flash test/manifest.jsonl
+      asrkit eval -m canary-180m-flash --target-language de manifest.jsonl
+      asrkit eval -m canary-180m-flash --normalizer whisper --limit 100 \\
+          --format json manifest.jsonl > eval.json
     """
     extra = extra_options(options, FLAGS, {"pnc": pnc})
     said = {
@@ -97,10 +123,15 @@ def command(
         options={"pnc": pnc, **extra},
         said={name: value for name, value in said.items() if value is not None},
     )
-    report = evaluate(loaded, plan, tell=say)
+    report = evaluate(loaded, plan, tell=_tell)
     click.echo(json.dumps(report, indent=2) if format_name == "json" else render(report))
     if report["failures"]:
         sys.exit(1)
+
+
+def _tell(line: str) -> None:
+    """Errors are told in any case."""
+    say(line, -1 if line.startswith("error: ") else 0)
 
 
 def render(report: dict[str, Any]) -> str:

@@ -14,6 +14,17 @@ from typing import IO, Any
 import click
 
 from asrkit.cli import say
+from asrkit.cli.options import (
+    Command,
+    complete_files,
+    complete_names,
+    decoding_options,
+    language_options,
+    loading_options,
+    model_option,
+    option,
+    verbosity_options,
+)
 from asrkit.errors import UsageError
 from asrkit.plugins import registry
 from asrkit.registry import Entry
@@ -27,27 +38,38 @@ FLAGS |= {"strategy", "threads", "tokens"}
 """What -o cannot set, since it is not an option of the model."""
 
 
-@click.command("run")
-@click.argument("audio", nargs=-1, required=True)
-@click.option("--model", "-m", required=True, help="A .nemo file, a converted folder, or a name from `asrkit models`.")
-@click.option("--language", "-l", help="Language that is spoken.  [default: en, with a warning]")
-@click.option("--target-language", help="Language of the text.  [default: the one that is spoken]")
-@click.option("--task", type=click.Choice(["transcribe", "translate"]), help="Follows from the languages if omitted.")
-@click.option("--pnc/--no-pnc", default=None, help="Punctuation and capitals.  [default: on]")
-@click.option("--itn/--no-itn", default=None, help="Numbers in digits.  [default: off]")
-@click.option("--backend", default="auto", show_default=True, help="auto, or a name from `asrkit backends`.")
-@click.option("--device", help="One of the backend's devices.  [default: the backend's]")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Processor threads, if the backend has a choice.")
-@click.option("--precision", help="One that `asrkit backends` lists.  [default: the checkpoint's, else fp32]")
-@click.option("--strategy", help="Decoding strategy.  [default: the model's]")
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings decoded together."
+@click.command("run", cls=Command)
+@click.argument("audio", nargs=-1, required=True, shell_complete=complete_files)
+@model_option
+@language_options("en, with a warning", "the one that is spoken", "ASRKIT_LANGUAGE")
+@option("--itn/--no-itn", default=None, section="Language and text", show_default="off", help="Numbers in digits.")
+@option(
+    "--task",
+    type=click.Choice(["transcribe", "translate"]),
+    section="Language and text",
+    help="Follows from the languages if omitted.",
 )
-@click.option("--format", "format_name", default="txt", show_default=True, help="txt, json or jsonl.")
-@click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="One file a recording, there.")
-@click.option("--tokens", is_flag=True, help="Add token ids (json, jsonl).")
-@click.option("-o", "options", multiple=True, metavar="NAME=VALUE", help="Any other option of the model.")
-@click.option("--verbose", "-v", is_flag=True, help="Say on stderr what is done and how long it takes.")
+@option(
+    "--format",
+    "format_name",
+    default="txt",
+    show_default=True,
+    section="Output",
+    envvar="ASRKIT_FORMAT",
+    shell_complete=complete_names("format"),
+    help="txt, json or jsonl.",
+)
+@option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    section="Output",
+    envvar="ASRKIT_OUTPUT_DIR",
+    help="One file a recording, there.",
+)
+@option("--tokens", is_flag=True, section="Output", help="Add token ids (json, jsonl).")
+@loading_options()
+@decoding_options(batch_size=1)
+@verbosity_options
 def command(
     audio: tuple[str, ...],
     model: str,
@@ -61,7 +83,6 @@ def command(
     output_dir: Path | None,
     tokens: bool,
     options: tuple[str, ...],
-    verbose: bool,
     **asked: Any,
 ) -> None:
     """Transcribe or translate recordings.
@@ -70,9 +91,14 @@ def command(
     exit code is then 1.
 
     \b
-    asrkit run --model checkpoint.nemo talk.wav
-    asrkit run --model checkpoint.nemo -l en --target-language de --format json *.flac > talks.json
-    asrkit run --model checkpoint.nemo --output-dir texts --batch-size 4 recordings/*.wav
+    Examples:
+      asrkit run --model canary-180m-flash --language en talk.wav
+      asrkit run -m canary-180m-flash -l de --target-language en rede.wav
+      asrkit run -m canary-180m-flash -l en --format json talk.wav > talk.json
+      asrkit run -m canary-180m-flash -l en --output-dir texts *.flac
+      asrkit run -m model.nemo -l en --backend numpy --precision int8 talk.wav
+
+    A model is downloaded when it is first asked for by its name. `asrkit models` lists the names.
     """
     entry = registry().get("format", format_name)
     write = _writer(entry, tokens)
@@ -86,12 +112,11 @@ def command(
 
     settings = {name: extra.pop(name) for name in model_settings(model) if name in extra}
     loaded = load_model(model, backend, precision, device=device, threads=threads, **settings)
-    if verbose:
-        capabilities = loaded.backend.capabilities
-        versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
-        say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {loaded.precision} ({versions})")
+    capabilities = loaded.backend.capabilities
+    versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
+    say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {loaded.precision} ({versions})", 1)
     outcomes = loaded.outcomes(list(audio), strategy=strategy, batch_size=batch_size, **{**asked, **extra})
-    report = _Report(verbose)
+    report = _Report()
     if output_dir is None:
         _reconfigure(sys.stdout)
         write(report.transcripts(outcomes), sys.stdout)
@@ -111,9 +136,8 @@ def command(
 class _Report:
     """Tells the user on stderr what happened to each recording."""
 
-    def __init__(self, verbose: bool) -> None:
+    def __init__(self) -> None:
         self.failed = 0
-        self._verbose = verbose
         self._told: set[str] = set()
 
     def failure(self, message: str) -> None:
@@ -131,10 +155,8 @@ class _Report:
                 if notice.once and notice.code in self._told:
                     continue
                 self._told.add(notice.code)
-                say(f"warning: {notice.message}" if notice.once else f"warning: {outcome.file}: {notice.message}")
-            if self._verbose:
-                total = outcome.timing.total
-                say(f"{outcome.file}: {outcome.duration:.1f} s of audio in {total:.2f} s")
+                say(f"warning: {notice.message}" if notice.once else f"warning: {outcome.file}: {notice.message}", 0)
+            say(f"{outcome.file}: {outcome.duration:.1f} s of audio in {outcome.timing.total:.2f} s", 1)
             yield outcome
 
 
@@ -169,10 +191,10 @@ def extra_options(options: tuple[str, ...], flags: set[str], asked: Mapping[str,
 
 def _pairs(options: tuple[str, ...]) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for option in options:
-        name, equals, value = option.partition("=")
+    for given in options:
+        name, equals, value = given.partition("=")
         if not equals or not name:
-            raise UsageError(f"-o takes NAME=VALUE, found {option!r}")
+            raise UsageError(f"-o takes NAME=VALUE, found {given!r}")
         name = name.replace("-", "_")
         if name in pairs:
             raise UsageError(f"option {name!r} is given twice")

@@ -45,11 +45,12 @@ def test_backends(call, install):
     code, out, err = call("backends")
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in lines if line[0] != " "] == ["numpy", "mlx", "quantum", "plugin"]
-    assert lines[1].split(maxsplit=1) == ["1.", "runs everywhere (auto)"]
+    # Every line begins with the name of what it is about.
+    assert list(dict.fromkeys(line.split()[0] for line in lines)) == ["numpy", "mlx", "quantum", "plugin"]
+    assert lines[1].split(maxsplit=2) == ["numpy", "1.", "runs everywhere (auto)"]
     assert sum("(auto)" in line for line in lines) == 1
-    assert f"numpy        cpu; fp32, int8, int4; numpy {np.__version__}" in lines
-    assert "quantum      cannot run: needs a flux capacitor" in lines
+    assert f"numpy    cpu; fp32, int8, int4; numpy {np.__version__}" in lines
+    assert "quantum  cannot run: needs a flux capacitor" in lines
     assert lines[-1].startswith("plugin 'broken' is broken: ")
 
 
@@ -58,7 +59,7 @@ def test_backends_with_one_that_cannot_be_loaded(call, install):
     install(fake={"register_backends": lambda register: register("aa", "nowhere_at_all:x", lambda: None)})
     code, out, _ = call("backends")
     assert code == 0
-    assert "numpy        cpu;" in out
+    assert "numpy  cpu;" in out
     assert "nowhere_at_all" in out
 
 
@@ -70,10 +71,11 @@ def test_plugins(call, install):
     code, out, err = call("plugins")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == f"asrkit       asrkit-core {__version__}"
-    assert "             backend: mlx, numpy" in lines
-    assert "             format: poem" in lines
-    assert lines[lines.index("broken") + 1].startswith("             plugin 'broken' is broken: PluginValidationError")
+    assert lines[0] == f"asrkit  asrkit-core {__version__}"
+    assert "asrkit  backend: mlx, numpy" in lines
+    assert "fake    format: poem" in lines
+    broken = [line for line in lines if line.startswith("broken")]
+    assert broken[1].startswith("broken  plugin 'broken' is broken: PluginValidationError")
 
 
 def test_models(call, model):

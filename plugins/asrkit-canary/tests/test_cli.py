@@ -94,10 +94,11 @@ def test_one_bad_file_does_not_stop_the_others(asrkit):
         code, out, err = asrkit(*args, *extra)
         assert code == 1
         assert out.count("\n") == 2
-        errors = [line for line in err.splitlines() if line.startswith("asrkit: error")]
+        # Where there is an ffmpeg, it is asked as well.
+        lines = [line.partition("; and by ffmpeg")[0] for line in err.splitlines()]
+        errors = [line for line in lines if line.startswith("asrkit: error")]
         assert errors == [
-            "asrkit: error: broken.wav: cannot be read as audio: Format not recognised; "
-            "and by ffmpeg: Invalid data found when processing input",
+            "asrkit: error: broken.wav: cannot be read as audio: Format not recognised",
             "asrkit: error: missing.wav: there is no such file",
             "asrkit: error: empty.wav: holds no samples",
             "asrkit: error: .: is a directory, not a recording",
