@@ -17,7 +17,7 @@ import soundfile
 from asrkit.errors import AudioError
 from asrkit.ffmpeg import FFmpeg, find_ffmpeg
 
-__all__ = ["AudioInput", "Decoder", "describe", "open_decoder"]
+__all__ = ["AudioInput", "Decoder", "describe", "open_decoder", "seconds_of"]
 
 AudioInput: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | tuple[np.ndarray, int]"
 """A path, the bytes of an audio file, a file object, or samples with their rate in Hz."""
@@ -76,6 +76,15 @@ def describe(source: Any) -> str:
         return "<bytes>"
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "<file>"
+
+
+def seconds_of(path: str, offset: float = 0.0, duration: float | None = None) -> float | None:
+    """Seconds that will be read of a file, as its header has it; None if that cannot be told cheaply."""
+    try:
+        length = soundfile.info(path).duration - offset
+    except (soundfile.SoundFileError, RuntimeError, OSError, TypeError, ValueError):
+        return duration
+    return max(length if duration is None else min(duration, length), 0.0)
 
 
 class _Array:

@@ -75,7 +75,7 @@ class Outputs:
         for one in inputs:
             for path in self.paths(one).values():
                 if _real(path) in recordings:
-                    raise UsageError(f"{path} would be written over a recording; use another folder for the outputs")
+                    raise UsageError(f"{path} would be written over a recording; use another --output-dir")
         folder.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(folder / JOURNAL)
         for place in {path.parent for one in inputs for path in self.paths(one).values()}:

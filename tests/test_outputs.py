@@ -196,7 +196,7 @@ def test_an_output_is_never_a_recording(tmp_path, talk):
     folder = tmp_path / "in"
     text = attrs.evolve(talk, source=str(folder / "talk.txt"), relative="other")
     (folder / "talk.txt").write_bytes(b"RIFF")
-    with pytest.raises(UsageError, match=r"talk\.txt would be written over a recording; use another folder"):
+    with pytest.raises(UsageError, match=r"talk\.txt would be written over a recording; use another --output-dir"):
         outputs(folder, talk, text)
     assert sorted(path.name for path in folder.iterdir()) == ["talk.txt", "talk.wav"]
     with pytest.raises(UsageError):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from inspect import signature
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
-from asrkit.cli import say
+from asrkit import __version__
+from asrkit.cli import say, verbosity
+from asrkit.cli.interrupt import stoppable
 from asrkit.cli.options import (
     Command,
     complete_files,
@@ -25,22 +26,46 @@ from asrkit.cli.options import (
     option,
     verbosity_options,
 )
+from asrkit.cli.progress import Progress
+from asrkit.cli.results import ALL, Format, Report, choose_formats
 from asrkit.errors import UsageError
-from asrkit.plugins import registry
-from asrkit.registry import Entry
-from asrkit.values import Failure, Transcript
+from asrkit.inputs import Input, collect
+from asrkit.outputs import Outputs
 
 __all__ = ["command", "extra_options"]
 
 
-FLAGS = {"backend", "batch_size", "device", "format", "model", "output_dir", "precision"}
-FLAGS |= {"strategy", "threads", "tokens"}
+FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "manifest", "model", "output_dir"}
+FLAGS |= {"overwrite", "precision", "recursive", "strategy", "threads", "tokens"}
 """What -o cannot set, since it is not an option of the model."""
 
 
 @click.command("run", cls=Command)
-@click.argument("audio", nargs=-1, required=True, shell_complete=complete_files)
+@click.argument("audio", nargs=-1, shell_complete=complete_files)
 @model_option
+@option("--recursive", "-r", is_flag=True, section="Recordings", help="Go into the folders of folders.")
+@option(
+    "--files-from",
+    multiple=True,
+    metavar="FILE",
+    section="Recordings",
+    help="Paths, one a line or separated by NUL; - is standard input.",
+)
+@option(
+    "--manifest",
+    "manifests",
+    multiple=True,
+    metavar="FILE",
+    section="Recordings",
+    help="A NeMo manifest: recordings or parts of them, with their languages.",
+)
+@option(
+    "--channel",
+    type=click.IntRange(min=1),
+    section="Recordings",
+    show_default="the mean of all",
+    help="The channel to take, from 1 on.",
+)
 @language_options("en, with a warning", "the one that is spoken", "ASRKIT_LANGUAGE")
 @option("--itn/--no-itn", default=None, section="Language and text", show_default="off", help="Numbers in digits.")
 @option(
@@ -56,8 +81,8 @@ FLAGS |= {"strategy", "threads", "tokens"}
     show_default=True,
     section="Output",
     envvar="ASRKIT_FORMAT",
-    shell_complete=complete_names("format"),
-    help="txt, json or jsonl.",
+    shell_complete=complete_names("format", ALL),
+    help="A format that `asrkit plugins` lists, or all.",
 )
 @option(
     "--output-dir",
@@ -66,6 +91,7 @@ FLAGS |= {"strategy", "threads", "tokens"}
     envvar="ASRKIT_OUTPUT_DIR",
     help="One file a recording, there.",
 )
+@option("--overwrite", is_flag=True, section="Output", help="Replace outputs that exist, and do everything again.")
 @option("--tokens", is_flag=True, section="Output", help="Add token ids (json, jsonl).")
 @loading_options()
 @decoding_options(batch_size=1)
@@ -81,32 +107,46 @@ def command(
     batch_size: int,
     format_name: str,
     output_dir: Path | None,
+    overwrite: bool,
+    recursive: bool,
+    files_from: tuple[str, ...],
+    manifests: tuple[str, ...],
+    channel: int | None,
     tokens: bool,
     options: tuple[str, ...],
     **asked: Any,
 ) -> None:
     """Transcribe or translate recordings.
 
-    The text goes to stdout, everything else to stderr. A recording that cannot be read does not stop the others; the
-    exit code is then 1.
+    AUDIO are files, folders, or - for a recording on standard input. The text goes to stdout, everything else to
+    stderr. A recording that cannot be read does not stop the others; the exit code is then 1.
+
+    With --output-dir, the same command again goes on where it was stopped. What exists is kept.
 
     \b
     Examples:
       asrkit run --model canary-180m-flash --language en talk.wav
       asrkit run -m canary-180m-flash -l de --target-language en rede.wav
       asrkit run -m canary-180m-flash -l en --format json talk.wav > talk.json
-      asrkit run -m canary-180m-flash -l en --output-dir texts *.flac
+      asrkit run -m canary-180m-flash -l en --output-dir texts recordings/
+      asrkit run -m canary-180m-flash -l en - < talk.mp3
       asrkit run -m model.nemo -l en --backend numpy --precision int8 talk.wav
 
     A model is downloaded when it is first asked for by its name. `asrkit models` lists the names.
     """
-    entry = registry().get("format", format_name)
-    write = _writer(entry, tokens)
+    formats = choose_formats(format_name, {"tokens": True if tokens else None})
     extra = extra_options(options, FLAGS, asked)
+    inputs = collect(audio, recursive=recursive, lists=files_from, manifests=manifests)
+    outputs = None
     if output_dir is not None:
-        _check_names(audio, output_dir, entry.suffix)
-    elif sys.stdout is None:
-        raise OSError(errno.EBADF, "it is closed", "stdout")
+        arguments: dict[str, Any] = {"asrkit": __version__, "model": model, "backend": backend, "precision": precision}
+        arguments |= {"strategy": strategy, "channel": channel, "tokens": tokens, **_stamp(model), **asked, **extra}
+        outputs = Outputs(output_dir, inputs, [one.suffix for one in formats], arguments, overwrite)
+    else:
+        _check_stdout(formats, format_name, inputs, overwrite)
+    todo, kept = _todo(inputs, outputs)
+    if not todo:
+        sys.exit(1 if kept else 0)
 
     from asrkit.loading import load_model, model_settings
 
@@ -115,59 +155,86 @@ def command(
     capabilities = loaded.backend.capabilities
     versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
     say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {loaded.precision} ({versions})", 1)
-    outcomes = loaded.outcomes(list(audio), strategy=strategy, batch_size=batch_size, **{**asked, **extra})
-    report = _Report()
-    if output_dir is None:
-        _reconfigure(sys.stdout)
-        write(report.transcripts(outcomes), sys.stdout)
-    else:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        for transcript in report.transcripts(outcomes):
-            path = output_dir / (Path(transcript.file).stem + entry.suffix)
-            try:
-                with _replacing(path) as file:
-                    write([transcript], file)
-            except OSError as error:
-                report.failure(f"{path}: cannot be written: {error.strerror or error}")
-    if report.failed:
+    with stoppable() as stop, _progress(todo) as progress:
+        sources = (one.recording() for one in todo if not stop.asked)
+        wishes = {"strategy": strategy, "batch_size": batch_size, "channel": channel, **asked, **extra}
+        outcomes = loaded.outcomes(sources, **wishes)
+        report = Report(progress)
+        if outputs is None:
+            _reconfigure(sys.stdout)
+            formats[0].write(report.transcripts(outcomes), sys.stdout)
+        else:
+            for one, outcome in zip(todo, outcomes, strict=False):
+                for transcript in report.transcripts([outcome]):
+                    try:
+                        outputs.save(one, {format_.suffix: format_.text(transcript) for format_ in formats})
+                    except OSError as error:
+                        where = error.filename or next(iter(outputs.paths(one).values()))
+                        report.failure(f"{where}: cannot be written: {error.strerror or error}")
+    if stop.asked and report.done < len(todo):
+        how = (
+            "" if outputs is None else "; the same command" + (" without --overwrite" if overwrite else "") + " goes on"
+        )
+        say(f"stopped: {report.done} of {len(todo)} recordings are done{how}")
+        sys.exit(130)
+    if report.failed or kept:
         sys.exit(1)
 
 
-class _Report:
-    """Tells the user on stderr what happened to each recording."""
-
-    def __init__(self) -> None:
-        self.failed = 0
-        self._told: set[str] = set()
-
-    def failure(self, message: str) -> None:
-        """Count and tell one."""
-        self.failed += 1
-        say(f"error: {message}")
-
-    def transcripts(self, outcomes: Iterable[Transcript | Failure]) -> Iterator[Transcript]:
-        """The transcripts among the outcomes."""
-        for outcome in outcomes:
-            if isinstance(outcome, Failure):
-                self.failure(str(outcome.error))
-                continue
-            for notice in outcome.warnings:
-                if notice.once and notice.code in self._told:
-                    continue
-                self._told.add(notice.code)
-                say(f"warning: {notice.message}" if notice.once else f"warning: {outcome.file}: {notice.message}", 0)
-            say(f"{outcome.file}: {outcome.duration:.1f} s of audio in {outcome.timing.total:.2f} s", 1)
-            yield outcome
+def _check_stdout(formats: list[Format], name: str, inputs: list[Input], overwrite: bool) -> None:
+    """Refuse what cannot be written to standard output."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed", "stdout")
+    if overwrite:
+        raise UsageError("--overwrite is about files; it needs --output-dir")
+    if name == ALL:
+        raise UsageError("--format all writes several files a recording; it needs --output-dir")
+    if formats[0].single and len(inputs) > 1:
+        raise UsageError(f"a file of format {name!r} holds one recording, found {len(inputs)}; use --output-dir")
 
 
-def _writer(entry: Entry, tokens: bool) -> Any:
-    """The format's write function, with ids if they are wanted."""
-    write = entry.load()
-    if not tokens:
-        return write
-    if "tokens" not in signature(write).parameters:
-        raise UsageError(f"format {entry.name!r} has no place for --tokens; use json or jsonl")
-    return lambda transcripts, file: write(transcripts, file, tokens=True)
+def _todo(inputs: list[Input], outputs: Outputs | None) -> tuple[list[Input], int]:
+    """The recordings that are to be decoded, and how many cannot be because their outputs stay."""
+    if outputs is None:
+        return inputs, 0
+    todo, done, kept = [], 0, 0
+    for one in inputs:
+        state = outputs.state(one)
+        if state.kind == "new":
+            todo.append(one)
+        elif state.kind == "done":
+            done += 1
+        else:
+            kept += 1
+            say(f"error: {state.reason}")
+    if done:
+        say(f"{done} of {len(inputs)} recordings were done before", 0)
+    return todo, kept
+
+
+def _stamp(model: str) -> dict[str, Any]:
+    """What tells one checkpoint file from another that takes its place."""
+    try:
+        found = os.stat(model)
+    except (OSError, ValueError):
+        return {}
+    return {"model_file": [found.st_size, found.st_mtime_ns]}
+
+
+@contextmanager
+def _progress(inputs: list[Input]) -> Iterator[Progress | None]:
+    """Tells how far the run has come, if there is more than one recording to wait for."""
+    if len(inputs) < 2 or verbosity() < 0 or sys.stderr is None:
+        yield None
+        return
+    seconds: float | None = None
+    if sys.stderr.isatty():
+        from asrkit.audio_files import seconds_of
+
+        known = [seconds_of(one.source, one.offset, one.duration) for one in inputs]
+        seconds = None if None in known else sum(filter(None, known))
+    with Progress(len(inputs), seconds, sys.stderr, verbose=verbosity() > 0) as progress:
+        yield progress
 
 
 def extra_options(options: tuple[str, ...], flags: set[str], asked: Mapping[str, Any]) -> dict[str, str]:
@@ -200,31 +267,6 @@ def _pairs(options: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"option {name!r} is given twice")
         pairs[name] = value
     return pairs
-
-
-def _check_names(audio: tuple[str, ...], folder: Path, suffix: str) -> None:
-    """Refuse, before anything is done, to write two recordings to one file or one over a recording."""
-    owners: dict[str, str] = {}
-    recordings = {os.path.realpath(path) for path in audio}
-    for path in audio:
-        name = Path(path).stem + suffix
-        if os.path.realpath(folder / name) in recordings:
-            raise UsageError(f"{folder / name} would be written over a recording; use another --output-dir")
-        if name in owners:
-            raise UsageError(f"{owners[name]} and {path} would both be written to {name}; use two folders")
-        owners[name] = path
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    """A text file that appears under its name only when it is complete."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _reconfigure(stream: Any) -> None:

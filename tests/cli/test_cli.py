@@ -134,7 +134,7 @@ def test_a_plugins_command(call, install, monkeypatch):
     [
         (["sing"], "No such command 'sing'"),
         (["--loud"], "No such option '--loud'"),
-        (["run"], "Missing argument 'AUDIO...'"),
+        (["run"], "Missing option '--model'"),
         (["run", "a.wav"], "Missing option '--model'"),
         (["run", "a.wav", "-m", "m", "--loud"], "No such option '--loud'"),
         (["run", "a.wav", "-m", "m", "--batch-size", "0"], "Invalid value for '--batch-size'"),
@@ -165,10 +165,10 @@ def test_wrong_usage_that_click_finds(call, args, message):
         (["-o", "a-b=1", "-o", "a_b=2"], "option 'a_b' is given twice"),
         (["-l", "de", "-o", "language=en"], "option 'language' is given twice: as a flag and with -o"),
         (["--tokens"], "format 'txt' has no place for --tokens; use json or jsonl"),
-        (
-            ["x/a.flac", "--output-dir", "out", "--format", "json"],
-            "a.wav and x/a.flac would both be written to a.json; use two folders",
-        ),
+        (["--overwrite"], "--overwrite is about files; it needs --output-dir"),
+        (["--format", "all"], "--format all writes several files a recording; it needs --output-dir"),
+        (["-", "-"], "- is given more than once; standard input is read once, as a recording or as a list of paths"),
+        (["--files-from", "no.txt"], "no.txt: cannot be read (No such file or directory); give a file with one path a line"),
         (["-o", "sing=1"], "model 'speller' with strategy 'greedy' has no option 'sing'; it has: language, limit"),
         (["-l", "fr"], "no language 'fr'; there is: de, en"),
     ],

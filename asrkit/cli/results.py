@@ -1,0 +1,114 @@
+"""What becomes of transcripts on a command line: formats, files, and lines that say what happened."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import attrs
+
+from asrkit.cli import say
+from asrkit.cli.progress import Progress
+from asrkit.errors import UsageError
+from asrkit.plugins import registry
+from asrkit.registry import Entry
+from asrkit.values import Failure, Transcript
+
+__all__ = ["ALL", "Format", "Report", "choose_formats"]
+
+ALL = "all"
+"""The word for every format that a file a recording makes sense in."""
+
+NOT_IN_ALL = ("jsonl",)
+"""The same as another one, for many recordings in one file."""
+
+
+@attrs.frozen
+class Format:
+    """A format with the options it was asked for with."""
+
+    name: str
+    suffix: str
+    single: bool
+    write: Any
+    """``write(transcripts, file)``"""
+
+    def text(self, transcript: Transcript) -> str:
+        """One transcript as the content of a file."""
+        file = io.StringIO()
+        self.write([transcript], file)
+        return file.getvalue()
+
+
+def choose_formats(name: str, options: Mapping[str, Any]) -> list[Format]:
+    """The formats that a name stands for.
+
+    Args:
+        name: of a format, or ``all``.
+        options: keywords for ``write``, by name; None where nobody asked for one.
+
+    Raises:
+        UsageError: an option has no place in any of them.
+    """
+    given = {option: value for option, value in options.items() if value is not None}
+    if name == ALL:
+        entries = [entry for entry in registry().entries("format") if entry.name not in NOT_IN_ALL]
+    else:
+        entries = [registry().get("format", name)]
+    loaded = [(entry, entry.load()) for entry in entries]
+    for option in given:
+        if not any(option in signature(write).parameters for _, write in loaded):
+            raise UsageError(f"format {name!r} has no place for {_flag(option)}; {_others(option)}")
+    return [_format(entry, write, given) for entry, write in loaded]
+
+
+def _format(entry: Entry, write: Any, given: Mapping[str, Any]) -> Format:
+    own = {option: value for option, value in given.items() if option in signature(write).parameters}
+    return Format(entry.name, entry.suffix, getattr(entry, "single", False), partial(write, **own))
+
+
+def _flag(option: str) -> str:
+    return "lines of subtitles" if option == "layout" else f"--{option}"
+
+
+def _others(option: str) -> str:
+    names = [entry.name for entry in registry().entries("format") if option in signature(entry.load()).parameters]
+    return f"use {' or '.join(names)}" if names else "no installed format has"
+
+
+class Report:
+    """Tells the user on stderr what happened to each recording."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.failed = 0
+        self.done = 0
+        """Recordings that came to an end, failures included."""
+        self._told: set[str] = set()
+        self._progress = progress
+
+    def failure(self, message: str) -> None:
+        """Count and tell one."""
+        self.failed += 1
+        say(f"error: {message}")
+
+    def transcripts(self, outcomes: Iterable[Transcript | Failure]) -> Iterator[Transcript]:
+        """The transcripts among the outcomes."""
+        for outcome in outcomes:
+            self.done += 1
+            if self._progress is not None:
+                self._progress.advance(0.0 if isinstance(outcome, Failure) else outcome.duration)
+            if isinstance(outcome, Failure):
+                self.failure(str(outcome.error))
+                continue
+            for notice in outcome.warnings:
+                if notice.once and notice.code in self._told:
+                    continue
+                self._told.add(notice.code)
+                say(f"warning: {notice.message}" if notice.once else f"warning: {outcome.file}: {notice.message}", 0)
+            say(f"{outcome.file}: {outcome.duration:.1f} s of audio in {outcome.timing.total:.2f} s", 1)
+            if self._progress is not None:
+                self._progress.clear()  # the text may go to the same terminal
+            yield outcome
