@@ -168,7 +168,10 @@ def test_wrong_usage_that_click_finds(call, args, message):
         (["--overwrite"], "--overwrite is about files; it needs --output-dir"),
         (["--format", "all"], "--format all writes several files a recording; it needs --output-dir"),
         (["-", "-"], "- is given more than once; standard input is read once, as a recording or as a list of paths"),
-        (["--files-from", "no.txt"], "no.txt: cannot be read (No such file or directory); give a file with one path a line"),
+        (
+            ["--files-from", "no.txt"],
+            "no.txt: cannot be read (No such file or directory); give a file with one path a line",
+        ),
         (["-o", "sing=1"], "model 'speller' with strategy 'greedy' has no option 'sing'; it has: language, limit"),
         (["-l", "fr"], "no language 'fr'; there is: de, en"),
     ],
