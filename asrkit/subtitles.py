@@ -42,6 +42,7 @@ CLAUSE_ENDS = frozenset(",;:–—、，；：،؛")
 # Costs of a break after a unit, by what is there. The scale is arbitrary; what counts is how they compare.
 AFTER_SENTENCE, AFTER_PAUSE, AFTER_CLAUSE, ANYWHERE, FORBIDDEN = 0.0, 1.0, 2.0, 4.0, 40.0
 ORPHAN = 3.0
+"""Of a short word alone in a cue, without having been spoken alone."""
 CROWDED = 6.0
 """Of a cue that, with full lines, breaks one where it is forbidden."""
 LINE = 1e6
@@ -176,15 +177,10 @@ def _cue_options(units: Sequence[Unit], layout: Layout, latest: int) -> Options:
             total += unit.width + unit.spaced
             words += 1
             shown = min((units[j].start if j < len(units) else latest) - units[i].start, LONGEST)
-            alone = j == i + 1 and max(breaks[i], breaks[j]) > AFTER_PAUSE and _is_short(unit, layout)
+            alone = j == i + 1 and max(breaks[i], breaks[j]) > AFTER_PAUSE and 3 * unit.width < layout.max_line_width
             yield j, 1 + breaks[j] + inside + 2 * (total / room) ** 2 + _haste(total, shown) + ORPHAN * alone
 
     return options
-
-
-def _is_short(unit: Unit, layout: Layout) -> bool:
-    """Whether a unit looks lost where it stands alone."""
-    return unit.width < layout.max_line_width / 3
 
 
 def _haste(columns: int, shown: int) -> float:
@@ -207,9 +203,8 @@ def _line_options(units: Sequence[Unit], layout: Layout) -> Options:
                 return
             full = min(used / layout.max_line_width, 1.0)
             last = j == len(units)
-            alone = last and words == 1 and i > 0 and _is_short(unit, layout)
             # Of two uneven lines the longer one is better below.
-            yield j, LINE + 10 * full**2 + (0 if last else full / 5) + breaks[j] / 2 + ORPHAN * alone
+            yield j, LINE + 10 * full**2 + (0 if last else full / 5) + breaks[j] / 2
 
     return options
 

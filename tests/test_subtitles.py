@@ -62,6 +62,20 @@ def test_a_pause_breaks_where_nothing_else_does():
 def test_silence_is_never_bridged():
     assert shown(spoken("Well I do", pauses={1: 1.0})) == [("Well",), ("I do",)]
     assert shown(spoken("Well I do", pauses={1: 0.9})) == [("Well I do",)]
+    # Not even for a word that has hardly any time of its own.
+    assert shown(spoken("Well no", pauses={1: 1.1}), duration=1.5) == [("Well",), ("no",)]
+
+
+def test_sentences_that_can_stand_alone_do():
+    assert len(shown(spoken("I see what you mean now. That is fine with me then."))) == 2
+
+
+def test_slow_speech_is_not_shown_at_once():
+    assert shown(Segment("one two nine ten", 0, 12)) == [("one two",), ("nine ten",)]
+
+
+def test_the_lower_line_is_the_longer_one():
+    assert shown(Segment("aaa bbb ccc", 0, 2), layout=Layout(8)) == [("aaa", "bbb ccc")]
 
 
 def test_no_orphans():
@@ -70,6 +84,8 @@ def test_no_orphans():
     for cue in shown(spoken(text + " us")):
         assert min(len(line.split()) for line in cue) > 1
         assert sum(map(len, cue)) > 30
+    text = "However, nobody in this town would have thought of him as somebody who came here to stay"
+    assert min(len(" ".join(cue).split()) for cue in shown(Segment(text, 0, 8))) > 1
     (lines,) = shown(spoken("the line would be full but for one more it"))
     assert len(lines) == 1
     (lines,) = shown(spoken("the line would be full but for one more at it"))
@@ -104,9 +120,20 @@ def test_cues_last_long_enough_and_not_too_long():
 
 
 def test_words_with_one_time_share_it():
-    words = tuple(Word(text, 1.0, 2.0) for text in ("one", "two"))
-    found = cues(transcript(Segment("one two", 1.0, 2.0, words)), Layout(1, 1))
-    assert [(cue.start, cue.lines) for cue in found] == [(1000, ("one",)), (1500, ("two",))]
+    for ends in ((2.0, 2.0), (1.2, 2.0), (2.0, 1.2)):
+        words = tuple(Word(text, 1.0, end) for text, end in zip(("one", "two"), ends, strict=True))
+        found = cues(transcript(Segment("one two", 1.0, 2.0, words)), Layout(1, 1))
+        assert [(cue.start, cue.lines) for cue in found] == [(1000, ("one",)), (1500, ("two",))]
+
+
+def test_a_word_that_lasts_into_the_next_is_cut_there():
+    words = (Word("今天", 0, 4), Word("明天", 1, 2))
+    found = cues(transcript(Segment("今天明天", 0, 4, words)), Layout(2, 1))
+    assert [cue.start for cue in found] == [0, 500, 1000, 1500]
+
+
+def test_times_without_an_end():
+    assert cues(transcript(Segment("one", 1.0, float("inf")), duration=3.0)) == (Cue(1000, 3000, ("one",)),)
 
 
 def test_words_that_differ_from_the_text_still_time_it():
@@ -140,7 +167,9 @@ def test_scripts_without_spaces():
     assert max(width(line) for cue in found for line in cue) <= 20
     assert not [line for cue in found for line in cue if line[0] in "，。？」" or line[-1] == "「"]
     assert shown(Segment("今天。", 0, 0.4), Segment("明天。", 0.4, 0.8)) == [("今天。明天。",)]
-    assert shown(Segment("안녕하세요 여러분", 0, 3), layout=Layout(10)) == [("안녕하세요", "여러분")]
+    assert shown(Segment("안녕하세요 여러분", 0, 3), layout=Layout(6)) == [("안녕하세요", "여러분")]
+    quoted = "他说：「今天天气很好。」我们一起去公园散步吧，大家都很高兴"
+    assert shown(Segment(quoted, 0, 8), layout=Layout(30))[1][0].startswith("我们")
 
 
 def test_what_is_joined_stays_joined():
