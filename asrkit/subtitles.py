@@ -202,9 +202,7 @@ def _line_options(units: Sequence[Unit], layout: Layout) -> Options:
             if words > 1 and (used > layout.max_line_width or words > (layout.max_words_per_line or words)):
                 return
             full = min(used / layout.max_line_width, 1.0)
-            last = j == len(units)
-            # Of two uneven lines the longer one is better below.
-            yield j, LINE + 10 * full**2 + (0 if last else full / 5) + breaks[j] / 2
+            yield j, LINE + 10 * full**2 + breaks[j] / 2
 
     return options
 
