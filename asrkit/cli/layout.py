@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from asrkit.cli.options import option
 from asrkit.subtitles import Layout
 
 __all__ = ["layout_options", "take_layout"]
@@ -24,11 +25,10 @@ HELP = {
 def layout_options(command: Wrapped) -> Wrapped:
     """Add one option for each field of a Layout to a command; its value is None unless it was given."""
     for field in reversed(attrs.fields(Layout)):
-        default = "no limit" if field.default is None else field.default
         flag = "--" + field.name.replace("_", "-")
-        command = click.option(flag, type=click.IntRange(min=1), help=f"{HELP[field.name]}  [default: {default}]")(
-            command
-        )
+        default = "no limit" if field.default is None else str(field.default)
+        settings = {"type": click.IntRange(min=1), "show_default": default, "help": HELP[field.name]}
+        command = option(flag, section="Output", **settings)(command)
     return command
 
 
