@@ -53,3 +53,6 @@ def register_formats(register: Any) -> None:
     register("txt", "asrkit.formats.txt:write", ".txt")
     register("json", "asrkit.formats.json:write", ".json")
     register("jsonl", "asrkit.formats.json:write_lines", ".jsonl")
+    register("srt", "asrkit.formats.srt:write", ".srt", single=True)
+    register("vtt", "asrkit.formats.vtt:write", ".vtt", single=True)
+    register("tsv", "asrkit.formats.tsv:write", ".tsv", single=True)

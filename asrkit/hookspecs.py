@@ -51,10 +51,12 @@ def register_models(register: Any) -> None:
 
 @hookspec
 def register_formats(register: Any) -> None:
-    """Register output formats: ``register(name, write, suffix)``.
+    """Register output formats: ``register(name, write, suffix, single=False)``.
 
     ``write(transcripts, file)`` takes an iterable of transcripts, which yields them as they are made, and a text file;
-    a keyword ``tokens`` says that it can also write token ids. ``suffix`` ends file names.
+    a keyword ``tokens`` says that it can also write token ids, a keyword ``layout`` that it takes an
+    ``asrkit.subtitles.Layout`` or None. ``suffix`` ends file names. ``single`` says that a file holds one recording:
+    the iterable then yields one transcript, or none where the recording failed.
     """
 
 

@@ -31,6 +31,8 @@ class Entry:
     """Of a backend: a callable or string; gives None or the reason why it cannot run."""
     suffix: str = ""
     """Of a format: how its files end."""
+    single: bool = False
+    """Of a format: whether a file of it holds one recording."""
 
     def load(self) -> Any:
         """The factory itself, imported if it was registered as a string.
@@ -125,8 +127,8 @@ def registers(registry: Registry, plugin: str) -> Mapping[str, Any]:
     def model(spec: ModelSpec) -> None:
         registry.add(Entry("model", spec.name, plugin, spec))
 
-    def output(name: str, write: Any, suffix: str) -> None:
-        registry.add(Entry("format", name, plugin, write, suffix=suffix))
+    def output(name: str, write: Any, suffix: str, single: bool = False) -> None:
+        registry.add(Entry("format", name, plugin, write, suffix=suffix, single=single))
 
     return {
         "register_backends": backend,

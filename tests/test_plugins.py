@@ -54,7 +54,7 @@ def test_core_alone():
     plugins = Plugins(points=[])
     assert found(plugins) == {"asrkit": None}
     assert plugins.registry.names("backend") == ["mlx", "numpy"]
-    assert plugins.registry.names("format") == ["json", "jsonl", "txt"]
+    assert plugins.registry.names("format") == ["json", "jsonl", "srt", "tsv", "txt", "vtt"]
     assert (plugins.found[0].distribution, plugins.found[0].version) == (
         "asrkit-core",
         importlib.import_module("asrkit").__version__,
@@ -84,6 +84,7 @@ def test_all_hooks_are_called(point):
         assert (entry.plugin, entry.kind) == ("mine", kind)
     assert registry.get("model", "m").factory is spec
     assert registry.get("format", "f").suffix == ".f"
+    assert not registry.get("format", "f").single
 
 
 def raises(error):

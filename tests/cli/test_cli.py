@@ -196,7 +196,10 @@ def test_no_arguments(call):
             "or give the path of a .nemo file",
         ),
         (["run", "a.wav", "-m", "speller", "--backend", "x"], "there is no backend 'x'; there is: mlx, numpy"),
-        (["run", "a.wav", "-m", "speller", "--format", "xml"], "there is no format 'xml'; there is: json, jsonl, txt"),
+        (
+            ["run", "a.wav", "-m", "speller", "--format", "xml"],
+            "there is no format 'xml'; there is: json, jsonl, srt, tsv, txt, vtt",
+        ),
         (["run", "a.wav", "-m", "speller", "--strategy", "x"], "there is no strategy 'x'; there is: greedy"),
         (
             ["run", "a.wav", "-m", "speller", "--precision", "fp8", "--backend", "numpy"],

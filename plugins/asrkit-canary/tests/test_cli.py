@@ -151,7 +151,7 @@ INSTALLED = ", ".join(registry().names("backend"))
         ),
         (2, ["--backend", "numpi"], f"there is no backend 'numpi' (did you mean 'numpy'?); there is: {INSTALLED}"),
         (2, ["--strategy", "greedyy"], "there is no strategy 'greedyy' (did you mean 'greedy'?); there is: greedy"),
-        (2, ["--format", "xml"], "there is no format 'xml'; there is: json, jsonl, txt"),
+        (2, ["--format", "xml"], "there is no format 'xml'; there is: json, jsonl, srt, tsv, txt, vtt"),
     ],
 )
 def test_wrong_wishes_are_one_line(asrkit, code, args, message):
