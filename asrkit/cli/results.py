@@ -67,7 +67,7 @@ def choose_formats(name: str, options: Mapping[str, Any]) -> list[Format]:
 
 def _format(entry: Entry, write: Any, given: Mapping[str, Any]) -> Format:
     own = {option: value for option, value in given.items() if option in signature(write).parameters}
-    return Format(entry.name, entry.suffix, getattr(entry, "single", False), partial(write, **own))
+    return Format(entry.name, entry.suffix, entry.single, partial(write, **own))
 
 
 def _flag(option: str) -> str:

@@ -15,6 +15,7 @@ import click
 from asrkit import __version__
 from asrkit.cli import say, verbosity
 from asrkit.cli.interrupt import stoppable
+from asrkit.cli.layout import layout_options, take_layout
 from asrkit.cli.options import (
     Command,
     complete_files,
@@ -35,8 +36,9 @@ from asrkit.outputs import Outputs
 __all__ = ["command", "extra_options"]
 
 
-FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "manifest", "model", "output_dir"}
-FLAGS |= {"overwrite", "precision", "recursive", "strategy", "threads", "tokens"}
+FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "manifest"}
+FLAGS |= {"max_line_count", "max_line_width", "max_words_per_line", "model", "output_dir", "overwrite", "precision"}
+FLAGS |= {"recursive", "strategy", "threads", "tokens"}
 """What -o cannot set, since it is not an option of the model."""
 
 
@@ -93,6 +95,7 @@ FLAGS |= {"overwrite", "precision", "recursive", "strategy", "threads", "tokens"
 )
 @option("--overwrite", is_flag=True, section="Output", help="Replace outputs that exist, and do everything again.")
 @option("--tokens", is_flag=True, section="Output", help="Add token ids (json, jsonl).")
+@layout_options
 @loading_options()
 @decoding_options(batch_size=1)
 @verbosity_options
@@ -134,13 +137,15 @@ def command(
 
     A model is downloaded when it is first asked for by its name. `asrkit models` lists the names.
     """
-    formats = choose_formats(format_name, {"tokens": True if tokens else None})
+    layout = take_layout(asked)
+    formats = choose_formats(format_name, {"tokens": True if tokens else None, "layout": layout})
     extra = extra_options(options, FLAGS, asked)
     inputs = collect(audio, recursive=recursive, lists=files_from, manifests=manifests)
     outputs = None
     if output_dir is not None:
         arguments: dict[str, Any] = {"asrkit": __version__, "model": model, "backend": backend, "precision": precision}
-        arguments |= {"strategy": strategy, "channel": channel, "tokens": tokens, **_stamp(model), **asked, **extra}
+        arguments |= {"strategy": strategy, "channel": channel, "tokens": tokens, "layout": layout}
+        arguments |= {**_stamp(model), **asked, **extra}
         outputs = Outputs(output_dir, inputs, [one.suffix for one in formats], arguments, overwrite)
     else:
         _check_stdout(formats, format_name, inputs, overwrite)

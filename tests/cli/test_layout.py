@@ -69,5 +69,5 @@ def test_run_writes_subtitles(call, model, recording, tmp_path):
         *args, "--format", "vtt", "--output-dir", tmp_path / "out", recording("one"), recording("two")
     )
     assert (code, out, err) == (0, "", "")
-    assert [path.read_text().split()[-1] for path in sorted((tmp_path / "out").iterdir())] == ["one", "two"]
+    assert [path.read_text().split()[-1] for path in sorted((tmp_path / "out").glob("*.vtt"))] == ["one", "two"]
     assert call(*args, "--format", "srt", "no.wav")[:2] == (1, "")
