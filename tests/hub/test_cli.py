@@ -207,7 +207,7 @@ def test_a_file_of_this_machine_has_no_commit(hub, run, checkpoint):
     assert hub.requests == []
 
 
-def test_bench_and_convert_and_eval_take_names(hub, call, checkpoint):
+def test_convert_and_eval_take_names(hub, call, checkpoint):
     assert call("convert", NAME, "out")[0] == 0
     assert Path("out/model.safetensors").exists()
     row = {"audio_filepath": "talk.wav", "duration": 1.0, "text": "a", "source_lang": "en", "target_lang": "en"}
