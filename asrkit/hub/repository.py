@@ -156,7 +156,7 @@ class Repository:
                     cache_dir=cache_path(),
                     endpoint=constants.ENDPOINT,
                     force_download=again,
-                    tqdm_class=tqdm if bar else _NoBar,
+                    tqdm_class=_Bar if bar else _NoBar,
                 )
             )
             found = path.stat().st_size
@@ -176,6 +176,14 @@ class Repository:
             "%s: %s could not be asked for a newer %r (%s); what is in the cache is used",
             *(self.name, constants.ENDPOINT, self.revision, cause(error)),
         )
+
+
+class _Bar(tqdm):
+    """The client's progress bar, labelled with the file's name where it would have the end of an address."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        label = str(options.get("desc") or "").rpartition("/")[2]
+        super().__init__(*args, **{**options, "desc": label})  # type: ignore[no-untyped-call]
 
 
 class _NoBar(tqdm):

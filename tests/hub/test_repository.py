@@ -260,7 +260,7 @@ def test_a_progress_bar_on_a_terminal(hub, repository, monkeypatch, capsys):
     repository(tell=told.append).fetch(FILE)
     err = capsys.readouterr().err
     assert told == []
-    assert "model.nemo" in err
+    assert "\rmodel.nemo: " in err
     assert "100%" in err
 
 
