@@ -31,6 +31,11 @@ def command(ctx: click.Context, format_name: str) -> None:
     """Show what is kept on this disk, and delete it.
 
     Of the cache of the Hugging Face hub, which other programs use too, only models are shown that asrkit can run.
+
+    \b
+    Examples:
+      asrkit cache
+      asrkit cache rm canary-180m-flash
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -44,12 +49,14 @@ def command(ctx: click.Context, format_name: str) -> None:
 @option("--yes", "-y", is_flag=True, help="Do not ask.")
 @verbosity_options
 def remove(names: tuple[str, ...], everything: bool, yes: bool) -> None:
-    """Delete models of the hub, with all their revisions, or what asrkit has worked out.
+    """Delete models, or what asrkit has worked out.
 
-    NAME is what `asrkit cache` shows (OWNER/REPO, quantized, onnxruntime) or a name from `asrkit models`.
+    A model is deleted with all its revisions. NAME is what `asrkit cache` shows (OWNER/REPO, quantized, onnxruntime) or
+    a name from `asrkit models`.
 
     \b
     Examples:
+      asrkit cache rm canary-180m-flash
       asrkit cache rm quantized onnxruntime
       asrkit cache rm --all --yes
     """

@@ -33,9 +33,9 @@ def command(ctx: click.Context) -> None:
 @command.command("show")
 @click.argument("model")
 def show(model: str) -> None:
-    """Show what is known about MODEL: a name, a model of the hub, or the path of a checkpoint.
+    """Show what is known about a model.
 
-    Nothing is downloaded for it.
+    MODEL is a name, OWNER/REPO of the hub, or the path of a checkpoint. Nothing is downloaded.
     """
     from asrkit.sources import name_model
 

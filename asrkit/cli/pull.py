@@ -20,6 +20,11 @@ def command(model: str) -> None:
     Prints its path. What is in the cache already is not downloaded again.
 
     MODEL is a name from `asrkit models` or OWNER/REPO of the Hugging Face hub, with @REVISION behind it if wanted.
+
+    \b
+    Examples:
+      asrkit pull canary-180m-flash
+      asrkit pull nvidia/canary-1b-v2@main
     """
     from asrkit.loading import open_checkpoint
     from asrkit.sources import find_model

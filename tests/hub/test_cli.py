@@ -341,3 +341,17 @@ def test_nemo_files_make_a_model_of_any_repository(hub, call, tmp_path):
     hub.repos["me/other"] = {FIRST: {"x.nemo": path.read_bytes()}}
     assert call("pull", "me/other")[0] == 0
     assert "me/other" in call("cache")[1]
+
+
+def test_quiet_is_quiet(hub, call):
+    code, _, err = call("pull", "--quiet", NAME)
+    assert (code, err) == (0, "")
+    assert call("cache", "rm", "-q", NAME) == (0, "", "")
+
+
+def test_bench_downloads_before_its_processes_start(hub, call):
+    words = ["--backend", "numpy", "--precision", "fp32", "--repeats", 1, "--warm-up", 0, "--tokens", 1, "--seconds", 1]
+    code, out, err = call("bench", "-m", NAME, *words)
+    assert code == 0, err
+    assert err.startswith(f"asrkit: downloading {REPO}: {FILE}, ")
+    assert hub.downloads() == [FILE]
