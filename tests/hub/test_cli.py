@@ -351,7 +351,7 @@ def test_quiet_is_quiet(hub, call):
 
 def test_bench_downloads_before_its_processes_start(hub, call):
     words = ["--backend", "numpy", "--precision", "fp32", "--repeats", 1, "--warm-up", 0, "--tokens", 1, "--seconds", 1]
-    code, out, err = call("bench", "-m", NAME, *words)
+    code, _, err = call("bench", "-m", NAME, *words)
     assert code == 0, err
     assert err.startswith(f"asrkit: downloading {REPO}: {FILE}, ")
     assert hub.downloads() == [FILE]
