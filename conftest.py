@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+# Read when huggingface_hub is imported. Tests ask no hub but their own, and see nobody's cache.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = str(Path(__file__).parent / ".no-hub-cache")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,6 +7,7 @@
     ├── AudioError              a recording that cannot be read or holds nothing usable
     ├── CheckpointError         a model file that is missing, broken, hostile or of an unknown kind
     │   └── WeightsError        tensors missing, left over or of the wrong shape
+    ├── HubError                a model that cannot be had from the Hugging Face hub, or a cache that cannot be used
     ├── PluginError             a plugin that cannot be loaded, or two that claim one name
     ├── BackendError            a backend that cannot run here, or lacks what was asked
     └── SeamError               a part left the array subset (raised by the strict backend)
@@ -24,6 +25,7 @@ __all__ = [
     "AudioError",
     "BackendError",
     "CheckpointError",
+    "HubError",
     "OptionError",
     "PluginError",
     "SeamError",
@@ -61,6 +63,10 @@ class CheckpointError(AsrkitError):
 
 class WeightsError(CheckpointError):
     """Tensors are missing, left over or of the wrong shape."""
+
+
+class HubError(AsrkitError):
+    """A model cannot be had from the Hugging Face hub, or the hub's cache cannot be used."""
 
 
 class PluginError(AsrkitError):

@@ -18,9 +18,9 @@ import numpy as np
 
 from asrkit import __version__
 from asrkit.errors import OptionError, UsageError
-from asrkit.loading import find_model
 from asrkit.manifests import Pair, Row
 from asrkit.plugins import registry
+from asrkit.sources import find_model
 from asrkit.transcriber import Model
 from asrkit.values import Failure, Recording, Transcript
 
@@ -77,7 +77,7 @@ class Plan:
 
 def digest(name: str) -> dict[str, str] | None:
     """The file that holds a model's weights and its SHA-256; None for a folder of an unknown kind."""
-    path = Path(find_model(registry(), name)[1])
+    path = Path(find_model(registry(), name).path)
     if path.is_dir():
         path /= "model.safetensors"
     if not path.is_file():

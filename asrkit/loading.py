@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,31 +18,30 @@ from asrkit.errors import (
     CheckpointError,
     OptionError,
     PluginError,
-    UnknownNameError,
-    UsageError,
     listed,
     suggestion,
 )
 from asrkit.interfaces import Backend, Checkpoint
-from asrkit.models import HubSource, ModelSpec, Parts
+from asrkit.models import ModelSpec, Parts
 from asrkit.options import build_options, option_names
-from asrkit.plugins import load_plugins, restricted
+from asrkit.plugins import load_plugins
 from asrkit.quantize import QUANTIZED
 from asrkit.registry import Registry, reason, resolve
+from asrkit.sources import Found, find_model, name_model, spec_for
 from asrkit.transcriber import Model
 
 __all__ = [
     "backend_problem",
     "create_backend",
-    "find_model",
     "load_model",
-    "looks_like_path",
     "model_settings",
     "open_checkpoint",
     "own_precision",
     "quantized_checkpoint",
     "setting_names",
 ]
+
+Tell = Callable[[str], None]
 
 AUTO = "auto"
 MOST_THREADS = 1024
@@ -54,33 +54,40 @@ def load_model(
     *,
     device: str | None = None,
     threads: int | None = None,
+    tell: Tell | None = None,
     **settings: Any,
 ) -> Model:
     """Load a model for one backend.
 
     Args:
-        name_or_path: a registered name, or the path of a ``.nemo`` file or a converted folder.
+        name_or_path: the path of a ``.nemo`` file or a converted folder; a registered name, or ``owner/repo`` of the
+            Hugging Face hub, each with ``@revision`` if wanted. What is not here is downloaded.
         backend: a registered backend, or ``auto``: the one that ranks itself highest here.
         precision: one that the backend has; by default that of a checkpoint converted to ``int8`` or ``int4``, else
             ``fp32``.
         device: one of the backend's devices.
         threads: processor threads, for a backend that lets them be chosen.
+        tell: is told, in a line, what is downloaded; on a terminal there is a progress bar instead. None: neither.
         settings: load-time options of the model's builder.
 
     Raises:
         CheckpointError: the file is missing, broken, or not what the model needs.
+        HubError: it cannot be had from the hub.
         UnknownNameError: no such model or backend.
         BackendError: the backend cannot run here, or lacks the device.
         OptionError: a setting the model does not have, or a precision the backend lacks.
     """
     start = time.perf_counter()
     registry = load_plugins().registry
-    spec, path = find_model(registry, os.fspath(name_or_path))
+    name = os.fspath(name_or_path)
     chosen = create_backend(registry, backend, device, threads)
-    checkpoint = open_checkpoint(registry, path)
+    if precision is not None:
+        _check_precision(chosen, precision, device)  # a wrong wish is told before anything is downloaded
+    found = find_model(registry, name, tell)
+    spec = found.spec
+    checkpoint = open_checkpoint(registry, found.path)
     precision = _precision(checkpoint, chosen, precision, device)
-    name = spec.name if spec is not None else os.fspath(name_or_path)
-    build = _load_builder(spec or _builder(registry, checkpoint))
+    build = _builder(registry, found, checkpoint)
     values = _settings(build, settings, name)
     if precision in QUANTIZED and getattr(checkpoint, "precision", None) is None:
         remembered = CachedCheckpoint(checkpoint, precision)
@@ -99,7 +106,7 @@ def load_model(
     else:
         parts = _build(build, checkpoint, chosen, precision, spec, values)
     seconds = round(time.perf_counter() - start, 4)
-    return Model(name, parts, chosen, precision, registry, setting_names(build), seconds)
+    return Model(name, parts, chosen, precision, registry, setting_names(build), seconds, found.revision)
 
 
 def _build(build: Any, checkpoint: Any, backend: Backend, precision: str, spec: ModelSpec | None, values: Any) -> Parts:
@@ -116,13 +123,7 @@ def _precision(checkpoint: Checkpoint, backend: Backend, asked: str | None, devi
     """The precision to build in."""
     stored: str | None = getattr(checkpoint, "precision", None)
     precision = (stored or "fp32") if asked is None else asked
-    if precision not in backend.capabilities.precisions:
-        there = "" if device is None else f" on device {device!r}"
-        raise OptionError(
-            f"backend {backend.name!r} has no precision {precision!r}{there}"
-            f"{suggestion(precision, backend.capabilities.precisions)}; it has: "
-            f"{', '.join(backend.capabilities.precisions)}"
-        )
+    _check_precision(backend, precision, device)
     if stored is not None and precision != stored:
         raise OptionError(
             f"{checkpoint.path}: was converted to {stored} and has no precision {precision!r}; leave the precision out"
@@ -130,7 +131,17 @@ def _precision(checkpoint: Checkpoint, backend: Backend, asked: str | None, devi
     return precision
 
 
-def quantized_checkpoint(name_or_path: str | os.PathLike[str], precision: str) -> Checkpoint:
+def _check_precision(backend: Backend, precision: str, device: str | None) -> None:
+    if precision not in backend.capabilities.precisions:
+        there = "" if device is None else f" on device {device!r}"
+        raise OptionError(
+            f"backend {backend.name!r} has no precision {precision!r}{there}"
+            f"{suggestion(precision, backend.capabilities.precisions)}; it has: "
+            f"{', '.join(backend.capabilities.precisions)}"
+        )
+
+
+def quantized_checkpoint(name_or_path: str | os.PathLike[str], precision: str, tell: Tell | None = None) -> Checkpoint:
     """A checkpoint with the matrices of its model in few bits, to be written as a folder.
 
     Raises:
@@ -140,17 +151,17 @@ def quantized_checkpoint(name_or_path: str | os.PathLike[str], precision: str) -
     if precision not in QUANTIZED:
         raise OptionError(f"checkpoints can be converted to {' or '.join(QUANTIZED)}, not to {precision!r}")
     registry = load_plugins().registry
-    spec, path = find_model(registry, os.fspath(name_or_path))
-    checkpoint = open_checkpoint(registry, path)
+    found = find_model(registry, os.fspath(name_or_path), tell)
+    checkpoint = open_checkpoint(registry, found.path)
     if getattr(checkpoint, "precision", None) is not None:
         raise OptionError(f"{checkpoint.path}: is quantised already; convert the original")
-    build = _load_builder(spec or _builder(registry, checkpoint))
+    build = _builder(registry, found, checkpoint)
     # Which tensors are matrices of a product only the model's own code knows, so it is built, without computing.
-    read, values = CachedCheckpoint(checkpoint, precision), _settings(build, {}, str(path))
-    _build(build, read, _Reader(), precision, spec, values)
+    read, values = CachedCheckpoint(checkpoint, precision), _settings(build, {}, found.path)
+    _build(build, read, _Reader(), precision, found.spec, values)
     converted: Checkpoint = QuantizedCheckpoint(checkpoint, read)
     # The folder has such a matrix in few bits only; a model that also reads it in another way could not be loaded.
-    _build(build, converted, _Reader(), precision, spec, values)
+    _build(build, converted, _Reader(), precision, found.spec, values)
     return converted
 
 
@@ -171,17 +182,21 @@ def setting_names(build: Any) -> tuple[str, ...]:
     return option_names(getattr(build, "Settings", object))
 
 
-def model_settings(name_or_path: str) -> tuple[str, ...]:
-    """Names of the load-time options of a model, without loading it."""
+def model_settings(name_or_path: str, tell: Tell | None = None) -> tuple[str, ...]:
+    """Names of the load-time options of a model, without loading it; what nobody knows by name is downloaded."""
     registry = load_plugins().registry
-    spec, path = find_model(registry, name_or_path)
-    return setting_names(_load_builder(spec or _builder(registry, open_checkpoint(registry, path))))
+    spec, _ = name_model(registry, name_or_path)
+    if spec is not None:
+        return setting_names(_load_builder(spec))
+    found = find_model(registry, name_or_path, tell)
+    return setting_names(_builder(registry, found, open_checkpoint(registry, found.path)))
 
 
-def own_precision(name_or_path: str) -> str:
-    """The precision a model is loaded in if none is asked for, without loading it."""
+def own_precision(name_or_path: str, tell: Tell | None = None) -> str:
+    """The precision a model is loaded in if none is asked for, without loading it; it is downloaded, though."""
     registry = load_plugins().registry
-    return getattr(open_checkpoint(registry, find_model(registry, name_or_path)[1]), "precision", None) or "fp32"
+    checkpoint = open_checkpoint(registry, find_model(registry, name_or_path, tell).path)
+    return getattr(checkpoint, "precision", None) or "fp32"
 
 
 def create_backend(registry: Registry, name: str, device: str | None = None, threads: int | None = None) -> Backend:
@@ -235,10 +250,6 @@ def backend_problem(entry: Any) -> str | None:
 def open_checkpoint(registry: Registry, path: str | os.PathLike[str]) -> Checkpoint:
     """Open a model file or folder with the first registered format that recognises it."""
     if not Path(path).exists():
-        for entry in registry.entries("model"):
-            source = entry.factory.source
-            if isinstance(source, HubSource) and os.fspath(path) in (source.repo, source.file):
-                raise _not_downloaded(entry.factory, source)
         raise CheckpointError(f"{os.fspath(path)}: there is no such file or folder")
     for entry in registry.entries("checkpoint"):
         reader = entry.load()
@@ -251,48 +262,9 @@ def open_checkpoint(registry: Registry, path: str | os.PathLike[str]) -> Checkpo
     raise CheckpointError(f"{os.fspath(path)}: is no checkpoint of a known format; known are: {formats}")
 
 
-def find_model(registry: Registry, name: str) -> tuple[ModelSpec | None, str]:
-    """The spec of a registered name and its file, or None and a path."""
-    if not name:
-        raise UsageError("no model was named; give a name from `asrkit models` or a path")
-    if looks_like_path(name):
-        return None, name
-    try:
-        spec: ModelSpec = registry.get("model", name).factory
-    except UnknownNameError as error:
-        raise UnknownNameError(f"{error}; or give the path of a .nemo file") from None
-    if isinstance(spec.source, HubSource):
-        raise _not_downloaded(spec, spec.source)
-    return spec, spec.source.path
-
-
-def _not_downloaded(spec: ModelSpec, source: HubSource) -> CheckpointError:
-    return CheckpointError(
-        f"model {spec.name!r} is published as {source.file} in the hub repository {source.repo}; this "
-        f"version of asrkit does not download: fetch that file and give its path"
-    )
-
-
-def looks_like_path(name: str) -> bool:
-    """Whether a model is asked for by path rather than by a registered name."""
-    return os.sep in name or "/" in name or name.endswith(".nemo") or Path(name).exists()
-
-
-def _builder(registry: Registry, checkpoint: Checkpoint) -> ModelSpec:
-    """A spec whose builder takes checkpoints of this class."""
-    target = str(checkpoint.config.get("target", "")).rpartition(".")[2]
-    specs = [entry.factory for entry in registry.entries("model")]
-    fitting = [spec for spec in specs if target in spec.targets]
-    if not fitting:
-        known = {name for spec in specs for name in spec.targets}
-        raise CheckpointError(
-            f"{checkpoint.path}: its configuration names the class {target!r}, which no installed plugin builds; "
-            f"there is: {listed(known)}{restricted()}"
-        )
-    if len({str(spec.build) for spec in fitting}) > 1:
-        raise PluginError(f"{checkpoint.path}: several plugins build {target!r}; restrict them with ASRKIT_PLUGINS")
-    spec: ModelSpec = fitting[0]
-    return spec
+def _builder(registry: Registry, found: Found, checkpoint: Checkpoint) -> Any:
+    """The builder of a model: that of its spec, else that of its class."""
+    return _load_builder(found.spec or spec_for(registry, checkpoint.config, checkpoint.path))
 
 
 def _load_builder(spec: ModelSpec) -> Any:

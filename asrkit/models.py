@@ -15,14 +15,17 @@ __all__ = ["HubSource", "ModelSpec", "Parts", "PathSource"]
 
 @attrs.frozen
 class HubSource:
-    """A file in a repository of the Hugging Face hub."""
+    """A model in a repository of the Hugging Face hub."""
 
     repo: str
-    file: str
+    """``owner/name``."""
+    file: str = ""
+    """Path in the repository; empty for its only ``.nemo`` file, else the folder that ``asrkit convert`` wrote."""
     revision: str = "main"
+    """A branch, a tag or a commit."""
 
     def __str__(self) -> str:
-        return f"hf:{self.repo}/{self.file}@{self.revision}"
+        return f"hf:{self.repo}{self.file and '/'}{self.file}@{self.revision}"
 
 
 @attrs.frozen

@@ -40,6 +40,7 @@ class Model:
         registry: where strategies and segmenters are looked up.
         settings: names of the load-time options, for messages.
         load_time: seconds that loading took.
+        revision: the commit of the hub repository it came from.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Model:
         registry: Registry,
         settings: Sequence[str] = (),
         load_time: float = 0.0,
+        revision: str | None = None,
     ) -> None:
         self.name = name
         self.parts = parts
@@ -59,6 +61,7 @@ class Model:
         self._registry = registry
         self._settings = tuple(settings)
         self._load_time = load_time
+        self._revision = revision
 
         def encode(features: Features) -> Encoded:
             return parts.encoder(features)
@@ -332,6 +335,7 @@ class Model:
             tokens=passage.tokens,
             warnings=(*job.notices, *passage.notices),
             timing=timing,
+            revision=self._revision,
         )
 
 

@@ -10,7 +10,7 @@ from asrkit.formats import txt
 from asrkit.values import Notice, Segment, Timing, Transcript, Word
 
 KEYS = [
-    *("file", "model", "backend", "precision", "language", "target_language", "task", "duration"),
+    *("file", "model", "backend", "precision", "revision", "language", "target_language", "task", "duration"),
     *("text", "raw_text", "segments", "warnings", "timing"),
 ]
 

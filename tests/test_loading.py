@@ -9,7 +9,7 @@ import pytest
 from asrkit import load_model
 from asrkit.backends.numpy import NumpyBackend
 from asrkit.errors import BackendError, CheckpointError, OptionError, PluginError, UnknownNameError, UsageError
-from asrkit.loading import create_backend, looks_like_path, model_settings
+from asrkit.loading import create_backend, model_settings
 from asrkit.models import HubSource
 from asrkit.testing.archives import write_nemo
 
@@ -85,9 +85,13 @@ def test_by_path(nemo, family, kind):
         (
             "spellar",
             "there is no model 'spellar' (did you mean 'speller'?); there is: configurable, far-away, speller; "
-            "or give the path of a .nemo file",
+            "or give the path of a .nemo file, or owner/repo of a model on the Hugging Face hub",
         ),
-        ("qqq", "there is no model 'qqq'; there is: configurable, far-away, speller; or give the path of a .nemo file"),
+        (
+            "qqq@main",
+            "there is no model 'qqq'; there is: configurable, far-away, speller; "
+            "or give the path of a .nemo file, or owner/repo of a model on the Hugging Face hub",
+        ),
     ],
 )
 def test_unknown_name(name, message):
@@ -95,12 +99,10 @@ def test_unknown_name(name, message):
 
 
 @pytest.mark.usefixtures("plugin")
-def test_model_on_the_hub():
-    message = (
-        "model 'far-away' is published as far.nemo in the hub repository some/repo; this version of asrkit does not "
-        "download: fetch that file and give its path"
-    )
-    refused(CheckpointError, message, "far-away", backend="numpy")
+def test_a_wrong_wish_is_told_before_anything_is_downloaded(monkeypatch):
+    monkeypatch.setattr("asrkit.loading.find_model", None)
+    message = "backend 'numpy' has no precision 'fp8'; it has: fp32, int8, int4"
+    refused(OptionError, message, "far-away", backend="numpy", precision="fp8")
 
 
 @pytest.mark.usefixtures("plugin")
@@ -261,20 +263,6 @@ def test_builder_that_cannot_be_imported(install, family, nemo):
     install(fake={"register_models": lambda register: register(spec)})
     with pytest.raises(PluginError, match="no_such_module_anywhere"):
         load_model("speller", backend="numpy")
-
-
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [("speller", False), ("canary-1b-v2", False), ("a/b", True), ("./a", True), ("x.nemo", True), ("/", True)],
-)
-def test_looks_like_path(name, path):
-    assert looks_like_path(name) is path
-
-
-def test_a_folder_here_is_a_path(tmp_path, monkeypatch):
-    (tmp_path / "speller").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert looks_like_path("speller")
 
 
 @pytest.mark.usefixtures("plugin")

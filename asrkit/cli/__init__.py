@@ -17,9 +17,9 @@ from asrkit import __version__
 from asrkit.errors import AsrkitError, UsageError, suggestion
 from asrkit.plugins import load_plugins
 
-__all__ = ["BEFORE_LINES", "COMMANDS", "COMPLETE", "cli", "main", "say", "set_verbosity", "verbosity"]
+__all__ = ["BEFORE_LINES", "COMMANDS", "COMPLETE", "cli", "main", "on_download", "say", "set_verbosity", "verbosity"]
 
-COMMANDS = ("run", "models", "convert", "eval", "bench", "backends", "plugins", "doctor", "completion")
+COMMANDS = ("run", "models", "pull", "cache", "convert", "eval", "bench", "backends", "plugins", "doctor", "completion")
 """In the order of the help: what is needed first and most often comes first."""
 
 COMPLETE = "_ASRKIT_COMPLETE"
@@ -109,6 +109,11 @@ def say(message: str, verbosity: int = -1) -> None:
         for prepare in tuple(BEFORE_LINES):
             prepare()
         click.echo(f"asrkit: {message}", err=True)
+
+
+def on_download() -> Callable[[str], None] | None:
+    """What the library tells about downloads, as ``tell``; None with ``--quiet``, so that there is no progress bar."""
+    return (lambda line: say(line, 0)) if verbosity() >= 0 else None
 
 
 def verbosity() -> int:

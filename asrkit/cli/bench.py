@@ -8,7 +8,7 @@ import shlex
 
 import click
 
-from asrkit.cli import say
+from asrkit.cli import on_download, say
 from asrkit.cli.options import (
     Command,
     complete_files,
@@ -123,8 +123,9 @@ def command(
     from asrkit.bench.table import render
     from asrkit.loading import model_settings, own_precision
 
-    model_settings(model)  # a model that is not there is told before anything is started
-    precisions = precisions or (own_precision(model),)
+    model_settings(model, on_download())  # a model that is not there is told before anything is started
+    own = own_precision(model, on_download())  # downloads it, if need be, before several processes would
+    precisions = precisions or (own,)
     backends = backends or choose_backends(registry(), threads, _tell, device)
     names = check_backends(registry(), backends, precisions, threads, device)
     plan = Plan(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asrkit.cli import say
+from asrkit.cli import on_download, say
 from asrkit.cli.options import Command, complete_models, option, verbosity_options
 from asrkit.errors import UsageError
 from asrkit.plugins import registry
@@ -33,13 +33,14 @@ def command(model: str, directory: Path, precision: str | None, overwrite: bool)
       asrkit run --model small/ --language en talk.wav
     """
     from asrkit.checkpoints.directory import DirectoryCheckpoint, write_directory
-    from asrkit.loading import find_model, open_checkpoint, quantized_checkpoint
+    from asrkit.loading import open_checkpoint, quantized_checkpoint
+    from asrkit.sources import find_model
 
     if DirectoryCheckpoint.recognises(directory) and not overwrite:
         raise UsageError(f"{directory} holds a checkpoint already; --overwrite replaces it and everything in it")
     if precision is None:
-        checkpoint = open_checkpoint(registry(), find_model(registry(), model)[1])
+        checkpoint = open_checkpoint(registry(), find_model(registry(), model, on_download()).path)
     else:
-        checkpoint = quantized_checkpoint(model, precision)
+        checkpoint = quantized_checkpoint(model, precision, on_download())
     write_directory(checkpoint, directory, overwrite=overwrite)
     say(f"wrote {directory}", 0)

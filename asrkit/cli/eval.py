@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from asrkit.cli import say
+from asrkit.cli import on_download, say
 from asrkit.cli.options import (
     Command,
     complete_files,
@@ -110,8 +110,8 @@ def command(
 
     scorer(normalizer)  # a package that is missing is told before anything is loaded
     groups = read_manifest(manifest, language, target_language, limit)
-    settings = {name: extra.pop(name) for name in model_settings(model) if name in extra}
-    loaded = load_model(model, backend, precision, device=device, threads=threads, **settings)
+    settings = {name: extra.pop(name) for name in model_settings(model, on_download()) if name in extra}
+    loaded = load_model(model, backend, precision, device=device, threads=threads, tell=on_download(), **settings)
     plan = Plan(
         model=model,
         manifest=manifest,

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from asrkit.cli import say
-from asrkit.models import HubSource, ModelSpec
+from asrkit.errors import HubError
+from asrkit.models import HubSource, ModelSpec, PathSource
 from asrkit.plugins import registry, restricted
 
 __all__ = ["command"]
@@ -23,10 +24,6 @@ def command(ctx: click.Context) -> None:
     entries = registry().entries("model")
     if not entries:
         say(f"no installed plugin knows a model by name{restricted()}")
-    if any(isinstance(entry.factory.source, HubSource) for entry in entries):
-        say(
-            "models of the hub are not downloaded yet: fetch the file that `asrkit models show` names and give its path"
-        )
     for entry in entries:
         spec: ModelSpec = entry.factory
         shown = ", ".join(spec.languages) if len(spec.languages) < 6 else f"{len(spec.languages)} languages"
@@ -36,18 +33,32 @@ def command(ctx: click.Context) -> None:
 @command.command("show")
 @click.argument("model")
 def show(model: str) -> None:
-    """Show what is known about MODEL, a name or the path of a checkpoint."""
-    from asrkit.loading import looks_like_path
+    """Show what is known about a model.
 
-    lines = _checkpoint(model) if looks_like_path(model) else _spec(registry().get("model", model).factory)
+    MODEL is a name, OWNER/REPO of the hub, or the path of a checkpoint. Nothing is downloaded.
+    """
+    from asrkit.sources import name_model
+
+    spec, source = name_model(registry(), model)
+    if spec is not None:
+        lines = _spec(spec, source)
+    elif isinstance(source, PathSource):
+        lines = _checkpoint(model)
+    else:
+        raise HubError(f"{model}: no installed plugin knows it by name; `asrkit pull {model}` gives a path to show")
     for name, value in lines:
         click.echo(f"{name:<12} {value}")
 
 
-def _spec(spec: ModelSpec) -> Iterator[tuple[str, Any]]:
+def _spec(spec: ModelSpec, source: HubSource | PathSource) -> Iterator[tuple[str, Any]]:
     yield "name", spec.name
     yield "summary", spec.summary
-    yield "source", spec.source
+    yield "source", source
+    if isinstance(source, HubSource):
+        from asrkit.hub.repository import Repository
+
+        found = Repository(source.repo, source.revision, spec.name).cached(source.file) if source.file else None
+        yield "in the cache", "no" if found is None else found.path
     yield "languages", ", ".join(spec.languages)
     yield "tasks", ", ".join(spec.tasks)
     if spec.translations:

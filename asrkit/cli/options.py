@@ -168,7 +168,7 @@ model_option = option(
     envvar="ASRKIT_MODEL",
     section="Model",
     shell_complete=complete_models,
-    help="A name from `asrkit models`, a .nemo file or a converted folder.",
+    help="A name from `asrkit models`, OWNER/REPO of the hub, or a path.",
 )
 
 

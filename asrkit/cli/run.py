@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from asrkit import __version__
-from asrkit.cli import say, verbosity
+from asrkit.cli import on_download, say, verbosity
 from asrkit.cli.interrupt import stoppable
 from asrkit.cli.layout import layout_options, take_layout
 from asrkit.cli.options import (
@@ -155,8 +155,8 @@ def command(
 
     from asrkit.loading import load_model, model_settings
 
-    settings = {name: extra.pop(name) for name in model_settings(model) if name in extra}
-    loaded = load_model(model, backend, precision, device=device, threads=threads, **settings)
+    settings = {name: extra.pop(name) for name in model_settings(model, on_download()) if name in extra}
+    loaded = load_model(model, backend, precision, device=device, threads=threads, tell=on_download(), **settings)
     capabilities = loaded.backend.capabilities
     versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
     say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {loaded.precision} ({versions})", 1)

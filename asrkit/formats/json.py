@@ -19,7 +19,10 @@ def as_dict(transcript: Transcript, tokens: bool = False) -> dict[str, Any]:
     Args:
         tokens: whether to add ``tokens``, the ids without the prompt.
     """
-    names = ("file", "model", "backend", "precision", "language", "target_language", "task", "duration")
+    names = (
+        *("file", "model", "backend", "precision", "revision"),
+        *("language", "target_language", "task", "duration"),
+    )
     result: dict[str, Any] = {name: getattr(transcript, name) for name in names}
     result["text"] = transcript.text
     result["raw_text"] = transcript.raw_text

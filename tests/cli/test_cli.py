@@ -189,11 +189,15 @@ def test_no_arguments(call):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["models", "show", "spellar"], "there is no model 'spellar' (did you mean 'speller'?); there is: speller"),
+        (
+            ["models", "show", "spellar"],
+            "there is no model 'spellar' (did you mean 'speller'?); there is: speller; "
+            "or give the path of a .nemo file, or owner/repo of a model on the Hugging Face hub",
+        ),
         (
             ["run", "a.wav", "-m", "spellar"],
             "there is no model 'spellar' (did you mean 'speller'?); there is: speller; "
-            "or give the path of a .nemo file",
+            "or give the path of a .nemo file, or owner/repo of a model on the Hugging Face hub",
         ),
         (["run", "a.wav", "-m", "speller", "--backend", "x"], "there is no backend 'x'; there is: mlx, numpy"),
         (

@@ -60,7 +60,7 @@ def test_json_has_the_documented_keys(asrkit):
     results = json.loads(out)
     assert [result["file"] for result in results] == ["one.wav", "two.wav"]
     assert list(results[0]) == [
-        *("file", "model", "backend", "precision", "language", "target_language", "task", "duration"),
+        *("file", "model", "backend", "precision", "revision", "language", "target_language", "task", "duration"),
         *("text", "raw_text", "segments", "warnings", "timing", "tokens"),
     ]
     assert results[0]["duration"] == 1.2
@@ -165,7 +165,12 @@ def test_wrong_wishes_are_one_line(asrkit, code, args, message):
     [
         (1, "gone.nemo", None, "gone.nemo: there is no such file or folder"),
         (2, "canary-180m-flesh", None, "there is no model 'canary-180m-flesh' (did you mean 'canary-180m-flash'?)"),
-        (1, "canary-180m-flash", None, "model 'canary-180m-flash' is published as canary-180m-flash.nemo in the hub"),
+        (
+            1,
+            "canary-180m-flash",
+            None,
+            "canary-180m-flash: canary-180m-flash.nemo of nvidia/canary-180m-flash is not in the cache ",
+        ),
         (1, "text.nemo", b"hello", "'text.nemo' is not a tar archive: it begins with b'hello'"),
         (1, "empty.nemo", b"", "'empty.nemo' is empty: download or copy it again"),
     ],
@@ -220,11 +225,10 @@ def test_a_context_that_is_no_text(asrkit, context):
     assert err.count("\n") == 1
 
 
-def test_a_hub_name_as_a_path_says_what_to_do(asrkit):
-    for name in ("nvidia/canary-1b-v2", "canary-1b-v2.nemo"):
-        code, _, err = asrkit("run", "-m", name, "one.wav")
-        assert code == 1
-        assert "does not download: fetch that file and give its path" in err
+def test_the_name_of_a_published_file_says_what_to_do(asrkit):
+    code, _, err = asrkit("run", "-m", "canary-1b-v2.nemo", "one.wav")
+    assert code == 1
+    assert "canary-1b-v2.nemo: there is no such file or folder; the name 'canary-1b-v2' downloads it" in err
 
 
 def test_translation_follows_from_the_languages(asrkit):
