@@ -31,7 +31,9 @@ from asrkit.cli.progress import Progress
 from asrkit.cli.results import ALL, Format, Report, choose_formats
 from asrkit.errors import UsageError
 from asrkit.inputs import Input, collect
+from asrkit.models import HubSource
 from asrkit.outputs import Outputs
+from asrkit.plugins import registry
 
 __all__ = ["command", "extra_options"]
 
@@ -218,10 +220,14 @@ def _todo(inputs: list[Input], outputs: Outputs | None) -> tuple[list[Input], in
 
 
 def _stamp(model: str) -> dict[str, Any]:
-    """What tells one checkpoint file from another that takes its place."""
+    """What tells a model from another one that takes its place: the commit on the hub, or the file's size and time."""
+    from asrkit.sources import find_model, name_model
+
+    if isinstance(name_model(registry(), model)[1], HubSource):
+        return {"revision": find_model(registry(), model, on_download()).revision}
     try:
         found = os.stat(model)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # a registered name
         return {}
     return {"model_file": [found.st_size, found.st_mtime_ns]}
 
