@@ -355,3 +355,14 @@ def test_bench_downloads_before_its_processes_start(hub, call):
     assert code == 0, err
     assert err.startswith(f"asrkit: downloading {REPO}: {FILE}, ")
     assert hub.downloads() == [FILE]
+
+
+def test_a_folder_of_texts_notices_that_the_branch_moved(hub, run, checkpoint):
+    """The text depends on the weights: what another commit said is not taken for done."""
+    assert run(NAME, "--output-dir", "out")[0] == 0
+    assert run(NAME, "--output-dir", "out") == (0, "", "asrkit: 1 of 1 recordings were done before\n")
+    hub.repos[REPO][SECOND] = hub.repos[REPO][FIRST]
+    hub.heads["main"] = SECOND
+    code, _, err = run(NAME, "--output-dir", "out")
+    assert code == 1
+    assert f"made with other arguments (revision was {FIRST}, is {SECOND}): kept; --overwrite replaces it" in err
