@@ -80,6 +80,8 @@ def describe(source: Any) -> str:
 
 def seconds_of(path: str, offset: float = 0.0, duration: float | None = None) -> float | None:
     """Seconds that will be read of a file, as its header has it; None if that cannot be told cheaply."""
+    if not os.path.isfile(path):  # a pipe can be read only once; and libsndfile takes "-" for standard input
+        return duration
     try:
         length = soundfile.info(path).duration - offset
     except (soundfile.SoundFileError, RuntimeError, OSError, TypeError, ValueError):
@@ -227,6 +229,9 @@ def _decoder(file: IO[bytes], path: str | None, name: str, held: ExitStack, offs
         path: its absolute path, if it has one.
     """
     try:
+        if not file.read(1):
+            raise AudioError(f"{name}: cannot be read as audio: it is empty")
+        file.seek(0)
         opened = soundfile.SoundFile(file)
         if opened.frames:
             return _SoundFile(opened, held)
@@ -254,8 +259,11 @@ def _as_file(file: IO[bytes], held: ExitStack) -> str:
     folder = held.enter_context(tempfile.TemporaryDirectory(prefix="asrkit-", ignore_cleanup_errors=True))
     path = os.path.join(folder, "recording")
     file.seek(0)
-    with open(path, "wb") as copy:
-        shutil.copyfileobj(file, copy)
+    try:
+        with open(path, "wb") as copy:
+            shutil.copyfileobj(file, copy)
+    except OSError as error:
+        raise AudioError(f"a copy for it cannot be written: {path}: {error.strerror or error}") from error
     return path
 
 

@@ -158,7 +158,7 @@ SHAPES = "samples have the shape (S,) or (S, channels) with 1 to 64 channels"
     ("source", "message"),
     [
         ("no/such/ö.wav", "no/such/ö.wav: there is no such file"),
-        (b"", f"<bytes>: {NOTHING}"),
+        (b"", "<bytes>: cannot be read as audio: it is empty"),
         (b"RIFF, or so it says" * 10, f"<bytes>: {NOTHING}"),
         (io.BytesIO(b"nothing"), f"<file>: {NOTHING}"),
         ((GOOD[:0], 16000), "<samples>: holds no samples"),

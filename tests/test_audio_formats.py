@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import soxr
 
 from asrkit import audio_files
 from asrkit.audio import load, open_audio
+from asrkit.audio_files import seconds_of
 from asrkit.errors import AudioError, OptionError
 from asrkit.ffmpeg import find_ffmpeg
 
@@ -326,3 +328,28 @@ def test_ffmpeg_and_strange_names(written, tmp_path, monkeypatch):
     for name in ("-i.m4a", "a:b %03d.m4a", "http:x.m4a", "ü'\".m4a"):
         path = path.rename(tmp_path / name)
         assert distance(load(name, 16000).samples, reach=2) < FINE
+
+
+def test_a_length_is_told_of_files_only(tmp_path, monkeypatch):
+    """libsndfile would take - for standard input, and a pipe could not be read again."""
+    soundfile.write(tmp_path / "one.wav", np.zeros(16000), 16000)
+    assert seconds_of(str(tmp_path / "one.wav"), 0.25) == 0.75
+    assert seconds_of(str(tmp_path / "one.wav"), 0.25, 0.5) == 0.5
+
+    def touched(path):
+        raise AssertionError(path)
+
+    monkeypatch.setattr(soundfile, "info", touched)
+    assert seconds_of("-") is None
+    assert seconds_of(str(tmp_path / "two.wav")) is None
+    assert seconds_of(os.devnull, 0.0, 2.0) == 2.0
+
+
+def test_a_copy_for_ffmpeg_that_finds_no_room(written, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    content = written("m4a", ["-c:a", "aac"], 16000, 1).read_bytes()
+    monkeypatch.setattr(audio_files.shutil, "copyfileobj", full)
+    with pytest.raises(AudioError, match=r"^<bytes>: .* a copy for it cannot be written: .*: No space left on device$"):
+        load(content, 16000)
