@@ -38,6 +38,8 @@ def command(ctx: click.Context, format_name: str) -> None:
       asrkit cache rm canary-180m-flash
     """
     if ctx.invoked_subcommand is not None:
+        if ctx.get_parameter_source("format_name") is not click.core.ParameterSource.DEFAULT:
+            raise UsageError(f"--format is for what `asrkit cache` shows; {ctx.invoked_subcommand} has no use for it")
         return
     report = _report()
     click.echo(json.dumps(report, indent=2) if format_name == "json" else _table(report))

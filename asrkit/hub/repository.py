@@ -19,11 +19,12 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import EntryNotFoundError, OfflineModeIsEnabled, RevisionNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, OfflineModeIsEnabled, RevisionNotFoundError
 from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import validate_repo_id
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, tqdm
 
-from asrkit.errors import HubError
+from asrkit.errors import HubError, UsageError
 from asrkit.hub.cache import cache_path
 from asrkit.hub.problems import broken_download, cause, no_room, problem, quiet
 from asrkit.storage import size_text
@@ -52,6 +53,9 @@ class Repository:
         asked: how the user named the model, for messages.
         hint: what to add where there is no such repository, or nobody can know.
         tell: is told, in a line, what is downloaded; on a terminal there is a progress bar instead. None: neither.
+
+    Raises:
+        UsageError: no repository can have that name.
     """
 
     name: str
@@ -59,6 +63,12 @@ class Repository:
     asked: str
     hint: str = ""
     tell: Callable[[str], None] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            validate_repo_id(self.name)
+        except HFValidationError as error:
+            raise UsageError(f"{self.asked}: names no file of this machine, and none of the hub: {error}") from None
 
     @property
     def pinned(self) -> bool:

@@ -366,3 +366,16 @@ def test_a_folder_of_texts_notices_that_the_branch_moved(hub, run, checkpoint):
     code, _, err = run(NAME, "--output-dir", "out")
     assert code == 1
     assert f"made with other arguments (revision was {FIRST}, is {SECOND}): kept; --overwrite replaces it" in err
+
+
+@pytest.mark.parametrize("name", ["me/a--b", "me/a..b@v1", "me/model.git", "hf:me-/model"])
+def test_a_name_that_no_repository_can_have(hub, call, name):
+    code, out, err = call("pull", name)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(rf"asrkit: error: {re.escape(name)}: names no file of this machine, and none of the hub: .*\n", err)
+
+
+def test_a_format_is_not_for_deleting(call):
+    code, out, err = call("cache", "--format", "json", "rm", "--all", "--yes")
+    assert (code, out) == (2, "")
+    assert err == "asrkit: error: --format is for what `asrkit cache` shows; rm has no use for it\n"
