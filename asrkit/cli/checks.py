@@ -192,36 +192,40 @@ def _needed() -> list[str]:
 
 
 def _cache(ctx: click.Context) -> Found:
-    from asrkit.storage import cache_folder
+    from asrkit.storage import cache_folder, folder_size, size_text
 
-    folder = cache_folder()
-    yield "cache", OK, str(folder), ""
-    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    yield from _folder("cache", cache_folder(), PROBLEM, "ASRKIT_CACHE")
+    yield "cache size", OK, f"{size_text(folder_size(cache_folder()))}; may be deleted at any time", ""
+
+    from asrkit.hub.cache import cache_path
+
+    # One that others fill and that is only read is a way to work, too.
+    yield from _folder("hub cache", cache_path(), ADVICE, "HF_HOME")
+    shared = "all models of the hub, also other programs'; `asrkit cache` shows those that asrkit can run"
+    yield "hub cache size", OK, f"{size_text(folder_size(cache_path()))}; {shared}", ""
+    free = min(shutil.disk_usage(_existing(folder)).free for folder in (cache_folder(), cache_path()))
+    if free < LITTLE_SPACE:
+        yield "free space", ADVICE, size_text(free), "make room for models, or set HF_HOME and ASRKIT_CACHE"
+    else:
+        yield "free space", OK, size_text(free), ""
+
+
+def _folder(name: str, folder: Path, state: str, variable: str) -> Found:
+    """Where a folder is, and that it can be written; ``state`` is how bad it is if not."""
+    there = _existing(folder)
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"\0")
     except OSError as error:
         found = f"{there} cannot be written: {error.strerror or error}"
-        yield "cache", PROBLEM, found, "correct its permissions, or set ASRKIT_CACHE to another folder"
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    yield "cache size", OK, f"{_bytes(size)}; may be deleted at any time", ""
-    free = shutil.disk_usage(there).free
-    if free < LITTLE_SPACE:
-        yield (
-            "free space",
-            ADVICE,
-            _bytes(free),
-            "make room for models, or set HF_HOME and ASRKIT_CACHE",
-        )
+        yield name, state, found, f"correct its permissions, or set {variable} to another folder"
     else:
-        yield "free space", OK, _bytes(free), ""
+        yield name, OK, str(folder), ""
 
 
-def _bytes(size: int) -> str:
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"
+def _existing(folder: Path) -> Path:
+    """A folder, or what there is of the way to it."""
+    return next(one for one in (folder, *folder.absolute().parents) if one.exists())
 
 
 def _audio(ctx: click.Context) -> Found:

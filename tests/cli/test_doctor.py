@@ -202,6 +202,21 @@ def test_cache_that_cannot_be_written(doctor, monkeypatch, tmp_path):
     assert "ASRKIT_CACHE" in found["Cache", "cache"]["todo"]
 
 
+def test_cache_of_the_hub(doctor, monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    (tmp_path / "blob").write_bytes(b"x" * 3000)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    found = doctor()[1]
+    assert found["Cache", "hub cache"]["text"] == str(tmp_path)
+    assert found["Cache", "hub cache size"]["text"].startswith("3.0 kB; ")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "blob"))
+    wrong = doctor()[1]["Cache", "hub cache"]
+    assert wrong["state"] == "advice"
+    assert wrong["text"].startswith(f"{tmp_path / 'blob'} cannot be written: ")
+    assert "HF_HOME" in wrong["todo"]
+
+
 def test_little_space(doctor, monkeypatch):
     monkeypatch.setattr(checks, "LITTLE_SPACE", 10**18)
     assert doctor()[1]["Cache", "free space"]["state"] == "advice"
