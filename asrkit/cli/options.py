@@ -102,7 +102,8 @@ def _blamed(ctx: click.Context, message: str) -> Iterator[str]:
     for param in ctx.command.params:
         if ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.ENVIRONMENT:
             value = os.environ[str(param.envvar)]
-            name = rf"\b{re.escape(param.name or '')}\b"
+            # A number may stand in a message for many things; what it is called is then the better sign.
+            name = rf"\b{re.escape(param.name or '')}\b" if value.isdecimal() else "(?!)"
             if repr(value) in message or message.startswith(f"{value}:") or re.search(name, message):
                 yield f"{param.envvar}={value}"
 

@@ -259,6 +259,8 @@ def extra_options(options: tuple[str, ...], flags: set[str], asked: Mapping[str,
     extra = _pairs(options)
     if "rate" in extra:
         raise UsageError("'rate' is for arrays of samples in Python; files bring their own")
+    if "channel" in extra and "channel" not in flags:
+        raise UsageError("'channel' is asked for with `asrkit run --channel`; here it is the mean of all channels")
     for name in sorted(flags & set(extra)):
         raise UsageError(f"{name!r} is not set with -o but with --{name.replace('_', '-')}")
     twice = sorted(set(extra) & {name for name, value in asked.items() if value is not None})

@@ -108,6 +108,7 @@ def test_limit_and_normalizer(evaluate, manifest):
         (("--language", "xx"), "manifest.jsonl, line 1: no language 'xx'; there is: de, en"),
         (("--pnc",), "has no option 'pnc'"),
         (("-o", "pnc=yes", "--pnc"), "option 'pnc' is given twice"),
+        (("-o", "channel=1"), "'channel' is asked for with `asrkit run --channel`"),
         (("-o", "language=de"), "'language' is not set with -o but with --language"),
         (("--precision", "fp99"), "backend 'numpy' has no precision 'fp99'"),
     ],
