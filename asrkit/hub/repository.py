@@ -21,7 +21,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, OfflineModeIsEnabled, RevisionNotFoundError
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, tqdm
 
 from asrkit.errors import HubError, UsageError

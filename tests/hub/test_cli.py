@@ -372,7 +372,8 @@ def test_a_folder_of_texts_notices_that_the_branch_moved(hub, run, checkpoint):
 def test_a_name_that_no_repository_can_have(hub, call, name):
     code, out, err = call("pull", name)
     assert (code, out) == (2, "")
-    assert re.fullmatch(rf"asrkit: error: {re.escape(name)}: names no file of this machine, and none of the hub: .*\n", err)
+    told = f"{re.escape(name)}: names no file of this machine, and none of the hub"
+    assert re.fullmatch(f"asrkit: error: {told}: .*\\n", err)
 
 
 def test_a_format_is_not_for_deleting(call):
