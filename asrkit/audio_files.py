@@ -242,7 +242,9 @@ def _decoder(file: IO[bytes], path: str | None, name: str, held: ExitStack, offs
     program = find_ffmpeg()
     try:
         if program is None:
-            raise AudioError("containers such as m4a, mp4 and webm are read with ffmpeg, which is not installed")
+            raise AudioError(
+                "containers such as m4a, mp4 and webm are read with ffmpeg: install it, or imageio-ffmpeg with pip"
+            )
         decoder = _Program(FFmpeg(program, path or _as_file(file, held), offset), held)
     except AudioError as error:
         if empty is not None:

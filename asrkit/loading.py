@@ -18,6 +18,7 @@ from asrkit.errors import (
     CheckpointError,
     OptionError,
     PluginError,
+    UnknownNameError,
     listed,
     suggestion,
 )
@@ -205,7 +206,13 @@ def create_backend(registry: Registry, name: str, device: str | None = None, thr
         raise OptionError(f"threads must be a whole number from 1 to {MOST_THREADS}, found {threads!r}")
     if name == AUTO:
         return _best(registry, device, threads)
-    entry = registry.get("backend", name)
+    try:
+        entry = registry.get("backend", name)
+    except UnknownNameError as error:
+        near = "did you mean" in str(error)
+        raise UnknownNameError(
+            f"{error}{'' if near else '; more come with plugins, such as asrkit-onnxruntime'}"
+        ) from None
     problem = backend_problem(entry)
     if problem is not None:
         raise BackendError(f"backend {name!r} cannot run here: {problem}")

@@ -150,7 +150,7 @@ def test_ffmpeg_is_absent(written, monkeypatch):
         load(path, 16000)
     assert str(caught.value) == (
         f"{path}: cannot be read as audio: Format not recognised; containers such as m4a, mp4 and webm are read with "
-        "ffmpeg, which is not installed"
+        "ffmpeg: install it, or imageio-ffmpeg with pip"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from asrkit.cli import say
+from asrkit.cli.tables import table
 from asrkit.errors import HubError
 from asrkit.models import HubSource, ModelSpec, PathSource
 from asrkit.plugins import registry, restricted
@@ -24,10 +25,12 @@ def command(ctx: click.Context) -> None:
     entries = registry().entries("model")
     if not entries:
         say(f"no installed plugin knows a model by name{restricted()}")
-    for entry in entries:
-        spec: ModelSpec = entry.factory
-        shown = ", ".join(spec.languages) if len(spec.languages) < 6 else f"{len(spec.languages)} languages"
-        click.echo(f"{spec.name:<20} {shown:<16} {spec.licence:<13} {spec.summary}")
+    table([_row(entry.factory) for entry in entries])
+
+
+def _row(spec: ModelSpec) -> tuple[str, ...]:
+    shown = ", ".join(spec.languages) if len(spec.languages) < 6 else f"{len(spec.languages)} languages"
+    return spec.name, shown, spec.licence, spec.summary
 
 
 @command.command("show")

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import click
 
 from asrkit import __version__
 from asrkit.cli import on_download, say, verbosity
-from asrkit.cli.interrupt import stoppable
+from asrkit.cli.interrupt import Stop, stoppable
 from asrkit.cli.layout import layout_options, take_layout
+from asrkit.cli.noise import without_noise
 from asrkit.cli.options import (
     Command,
     complete_files,
@@ -30,7 +31,7 @@ from asrkit.cli.options import (
 from asrkit.cli.progress import Progress
 from asrkit.cli.results import ALL, Format, Report, choose_formats
 from asrkit.errors import UsageError
-from asrkit.inputs import Input, collect
+from asrkit.inputs import STDIN, Input, collect
 from asrkit.models import HubSource
 from asrkit.outputs import Outputs
 from asrkit.plugins import registry
@@ -162,7 +163,10 @@ def command(
     capabilities = loaded.backend.capabilities
     versions = ", ".join(" ".join(pair) for pair in capabilities.versions)
     say(f"loaded {model} for {loaded.backend.name} on {capabilities.device} in {loaded.precision} ({versions})", 1)
-    with stoppable() as stop, _progress(todo) as progress:
+    if any(one.source == STDIN for one in todo) and sys.stdin.isatty():
+        say("reading a recording from standard input; - is meant for a pipe or a file", 0)
+    # A single recording has nothing that could be kept: there Ctrl-C stops at once.
+    with without_noise(), stoppable() if len(todo) > 1 else nullcontext(Stop()) as stop, _progress(todo) as progress:
         sources = (one.recording() for one in todo if not stop.asked)
         wishes = {"strategy": strategy, "batch_size": batch_size, "channel": channel, **asked, **extra}
         outcomes = loaded.outcomes(sources, **wishes)
@@ -184,6 +188,9 @@ def command(
         )
         say(f"stopped: {report.done} of {len(todo)} recordings are done{how}")
         sys.exit(130)
+    if outputs is not None and len(inputs) > 1:
+        failed = f", {report.failed} failed" if report.failed else ""
+        say(f"{report.done - report.failed} recordings done{failed}; their texts are in {output_dir}", 0)
     if report.failed or kept:
         sys.exit(1)
 

@@ -79,7 +79,7 @@ def remove(name: str) -> int:
         with quiet():
             strategy.execute()
     except OSError as error:
-        raise HubError(f"{error.filename}: cannot be deleted: {error.strerror or error}") from error
+        raise HubError(f"{error.filename}: cannot be deleted: {error.strerror or error}") from None
     if repo.repo_path.exists():  # the client only logs that it lacks the right
         raise HubError(f"{repo.repo_path}: cannot be deleted; is it yours, and may you write there?")
     return strategy.expected_freed_size
@@ -93,4 +93,4 @@ def _scan() -> HFCacheInfo | None:
     except CacheNotFound:
         return None
     except (OSError, ValueError) as error:
-        raise HubError(f"{cache_path()}: the cache of the hub cannot be read: {cause(error)}") from error
+        raise HubError(f"{cache_path()}: the cache of the hub cannot be read: {cause(error)}") from None

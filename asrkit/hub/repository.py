@@ -93,7 +93,7 @@ class Repository:
                 newest = get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT, endpoint=endpoint)
             except Exception as error:
                 if found is None or isinstance(error, RevisionNotFoundError | EntryNotFoundError):
-                    raise problem(self, file, error) from error
+                    raise problem(self, file, error) from None
                 self._warn_of_age(error)
                 return found
             if found is None or found.commit != newest.commit_hash:
@@ -121,7 +121,7 @@ class Repository:
             except Exception as error:
                 found = self.cached_files()
                 if not found or isinstance(error, RevisionNotFoundError):
-                    raise problem(self, "", error) from error
+                    raise problem(self, "", error) from None
                 self._warn_of_age(error)
                 return found
 
@@ -171,7 +171,7 @@ class Repository:
             )
             found = path.stat().st_size
         except Exception as error:
-            raise broken_download(self, file, size, error) from error
+            raise broken_download(self, file, size, error) from None
         if size is not None and found != size:
             path.unlink()
             raise HubError(f"{self.asked}: {file} has {found} bytes, not {size}; run the same command again")

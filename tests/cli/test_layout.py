@@ -66,7 +66,7 @@ def test_run_writes_subtitles(call, model, recording, tmp_path):
     assert out.startswith("1\n00:00:00,000 --> 00:00:0")
     assert out.endswith("\nhello\n")
     code, out, err = call(
-        *args, "--format", "vtt", "--output-dir", tmp_path / "out", recording("one"), recording("two")
+        *args, "--format", "vtt", "--output-dir", tmp_path / "out", recording("one"), recording("two"), "-q"
     )
     assert (code, out, err) == (0, "", "")
     assert [path.read_text().split()[-1] for path in sorted((tmp_path / "out").glob("*.vtt"))] == ["one", "two"]

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -14,6 +15,8 @@ import pytest
 import soundfile
 
 from asrkit.values import Recording
+
+TOLD = "asrkit: {} recordings done; their texts are in {}\n"
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_a_folder(run, talks):
 
 
 def test_outputs_are_named_after_their_recordings(run, talks, tmp_path):
-    assert run("talks", "-r", "--output-dir", "out") == (0, "", "")
+    assert run("talks", "-r", "--output-dir", "out") == (0, "", TOLD.format(4, "out"))
     expected = {"one.flac.txt": "two\n", "one.wav.txt": "one\n", "two.txt": "two\n", "deep/one.txt": "deep\n"}
     assert texts(tmp_path / "out") == expected
 
@@ -96,7 +99,10 @@ def test_a_second_call_does_what_is_left(run, talks, recording, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.txt")}
     recording("new", "talks/new")
     (tmp_path / "out/two.txt").unlink()
-    assert run("talks", "--output-dir", "out") == (0, "", "asrkit: 2 of 4 recordings were done before\n")
+    assert run("talks", "--output-dir", "out") == (
+        *(0, ""),
+        "asrkit: 2 of 4 recordings were done before\n" + TOLD.format(2, "out"),
+    )
     assert {name: text for name, text in texts(tmp_path / "out").items() if name in ("new.txt", "two.txt")} == {
         "new.txt": "new\n",
         "two.txt": "two\n",
@@ -111,9 +117,9 @@ def test_what_exists_is_kept_unless_it_is_to_be_overwritten(run, recording, tmp_
     out.mkdir()
     (out / "one.txt").write_text("mine")
     kept = f"asrkit: error: {out / 'one.txt'} exists and was not made by this command: kept; --overwrite replaces it\n"
-    assert run(*files, "--output-dir", out) == (1, "", kept)
+    assert run(*files, "--output-dir", out) == (1, "", kept + TOLD.format(1, out))
     assert texts(out) == {"one.txt": "mine", "two.txt": "two\n"}
-    assert run(*files, "--output-dir", out, "--overwrite") == (0, "", "")
+    assert run(*files, "--output-dir", out, "--overwrite") == (0, "", TOLD.format(2, out))
     assert texts(out) == {"one.txt": "one\n", "two.txt": "two\n"}
     code, _, err = run(*files, "--output-dir", out, "-o", "limit=1")
     assert code == 1
@@ -132,7 +138,8 @@ def test_another_model_in_the_same_place_is_another_argument(call, model, record
 
 def test_every_format_at_once(run, recording, tmp_path):
     out = tmp_path / "out"
-    assert run(recording("one"), recording("two"), "--format", "all", "--tokens", "--output-dir", out) == (0, "", "")
+    args = ("--format", "all", "--tokens", "--output-dir", out)
+    assert run(recording("one"), recording("two"), *args) == (0, "", TOLD.format(2, out))
     names = {path.name for path in out.iterdir()} - {".asrkit.jsonl"}
     assert names == {f"{stem}.{suffix}" for stem in ("one", "two") for suffix in ("txt", "json", "srt", "vtt", "tsv")}
     assert json.loads((out / "one.json").read_text())[0]["tokens"]
@@ -171,7 +178,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(run, talks, tmp_
         "asrkit: stopped: 2 of 4 recordings are done; the same command goes on",
     ]
     assert len(texts(tmp_path / "out")) == 2
-    assert run("talks", "-r", "--output-dir", "out") == (0, "", "asrkit: 2 of 4 recordings were done before\n")
+    assert run("talks", "-r", "--output-dir", "out", "-q") == (0, "", "")
     assert len(texts(tmp_path / "out")) == 4
 
 
@@ -181,3 +188,30 @@ def test_progress_goes_to_stderr_where_it_was_asked_for(run, talks):
     assert "asrkit: 3/3 files" in err
     assert "3/3" not in run("talks")[2]
     assert run("talks", "-q") == (0, "two\none\ntwo\n", "")
+
+
+def test_what_a_decoder_prints_by_itself_is_not_shown(tmp_path, family, model):
+    """In a process of its own: it writes past Python, to the file descriptor."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 32000)
+    soundfile.write(tmp_path / "cut.mp3", noise, 16000)
+    data = (tmp_path / "cut.mp3").read_bytes()
+    (tmp_path / "cut.mp3").write_bytes(data[: len(data) * 6 // 10])
+    code = "\n".join(
+        [
+            "import sys, os",
+            "from asrkit.cli import main, noise",
+            "from asrkit.audio import load",
+            "def command(*args):",
+            "    with noise.without_noise():",
+            "        os.write(2, b'from C')",
+            "        print('kept', file=sys.stderr)",
+            "        load(sys.argv[1], 16000)",
+            "command()",
+            "print('after', file=sys.stderr)",
+            "os.write(2, b'at the end')",
+        ]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "cut.mp3"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "kept\nafter\nat the end")

@@ -91,7 +91,7 @@ def test_json_of_failures_is_an_array_too(call, model):
 
 def test_output_dir(call, model, recording, tmp_path):
     folder = tmp_path / "new" / "texts"
-    result = run(call, recording("one"), "no.wav", recording("two"), "-l", "en", "--output-dir", folder)
+    result = run(call, recording("one"), "no.wav", recording("two"), "-l", "en", "--output-dir", folder, "-q")
     assert result == (1, "", "asrkit: error: no.wav: there is no such file\n")
     assert {path.name: path.read_text() for path in folder.glob("*.txt")} == {"one.txt": "one\n", "two.txt": "two\n"}
 
@@ -112,7 +112,7 @@ def test_by_path_and_in_batches(call, model, recording):
 def test_a_file_that_cannot_be_written_does_not_stop_the_others(call, model, recording, tmp_path):
     folder = tmp_path / "texts"
     (folder / "two.txt").mkdir(parents=True)
-    result = run(call, *map(recording, ("one", "two", "three")), "-l", "en", "--output-dir", folder)
+    result = run(call, *map(recording, ("one", "two", "three")), "-l", "en", "--output-dir", folder, "-q")
     assert result == (1, "", f"asrkit: error: {folder / 'two.txt'} exists and is no file: kept; move it away\n")
     assert sorted(path.name for path in folder.glob("*.txt")) == ["one.txt", "three.txt", "two.txt"]
     assert (folder / "one.txt").read_text() == "one\n"
