@@ -81,6 +81,11 @@ class Progress:
         elif self._verbose or since >= REPEAT:
             self._write(f"asrkit: {self._text(None)}\n")
 
+    def show(self) -> None:
+        """Draw the line again on a terminal, after :meth:`clear`."""
+        if self._terminal and not self._drawn:
+            self._draw()
+
     def clear(self) -> None:
         """Take the line away, before something else is written to the terminal."""
         if self._drawn:

@@ -112,3 +112,5 @@ class Report:
             if self._progress is not None:
                 self._progress.clear()  # the text may go to the same terminal
             yield outcome
+            if self._progress is not None:
+                self._progress.show()

@@ -10,6 +10,8 @@ import pytest
 
 from asrkit.cli import BEFORE_LINES, say
 from asrkit.cli.progress import Progress, render
+from asrkit.cli.results import Report
+from asrkit.values import Transcript
 
 
 @pytest.mark.parametrize(
@@ -160,3 +162,21 @@ def test_streams_that_take_little(clock):
 
     with Progress(2, None, Gone(), clock=clock) as progress:
         progress.advance()
+
+
+def test_the_line_stands_while_the_next_recording_is_decoded(clock):
+    """It goes away for a text that may be written to the same terminal, and comes back."""
+    terminal = Terminal()
+    transcript = Transcript("a", "m", "b", "fp32", None, None, None, 2.0, "text", "", (), ())
+    seen = []
+
+    def outcomes():
+        for _ in range(3):
+            seen.append(terminal.screen()[-1])
+            clock.now += 0.01  # also when the last line was drawn a moment ago
+            yield transcript
+
+    with Progress(3, None, terminal, clock=clock) as progress:
+        for _ in Report(progress).transcripts(outcomes()):
+            assert terminal.screen()[-1] == ""
+    assert [line[:9] for line in seen] == ["0/3 files", "1/3 files", "2/3 files"]
