@@ -17,6 +17,7 @@ import pytest
 from asrkit import plugins
 from asrkit.arrays import Encoded, Features, varying
 from asrkit.backends.numpy import NumpyBackend
+from asrkit.cli import main
 from asrkit.errors import OptionError
 from asrkit.hookspecs import hookimpl
 from asrkit.models import ModelSpec, Parts, PathSource
@@ -225,3 +226,18 @@ def install(monkeypatch):
         return made
 
     return install
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs a command: (exit code, stdout, stderr)."""
+
+    def call(*args):
+        code = 0
+        try:
+            main([str(arg) for arg in args])
+        except SystemExit as leave:
+            code = leave.code or 0
+        return (code, *capsys.readouterr())
+
+    return call

@@ -4,23 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asrkit.cli import main
 from asrkit.testing.archives import write_nemo
-
-
-@pytest.fixture
-def call(capsys):
-    """Runs a command: (exit code, stdout, stderr)."""
-
-    def call(*args):
-        code = 0
-        try:
-            main([str(arg) for arg in args])
-        except SystemExit as leave:
-            code = leave.code or 0
-        return (code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -52,21 +52,6 @@ def _place(server, checkpoint, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def call(capsys):
-    """Runs a command in this process: (exit code, stdout, stderr)."""
-
-    def call(*args):
-        code = 0
-        try:
-            main([str(arg) for arg in args])
-        except SystemExit as leave:
-            code = leave.code or 0
-        return (code, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
 def run(call):
     def run(model, *args):
         return call("run", "-m", model, "-l", "en", "--backend", "numpy", "--format", "json", *args, "talk.wav")
