@@ -70,7 +70,7 @@ def describe(source: Any) -> str:
     """The name of a recording for results and messages; bytes that are no UTF-8 are written out."""
     if isinstance(source, str | os.PathLike):
         return os.fsdecode(source).encode("utf-8", "backslashreplace").decode()
-    if isinstance(source, tuple):
+    if isinstance(source, tuple | np.ndarray):
         return "<samples>"
     if isinstance(source, bytes | bytearray | memoryview):
         return "<bytes>"

@@ -304,14 +304,20 @@ class Dialect(Protocol):
 
 
 class Segmenter(Protocol):
-    """Cuts a recording into clips and joins what was read from them."""
+    """Cuts a recording into clips and joins what was read from them. Its options are its attrs fields."""
 
-    def split(self, samples: np.ndarray, rate: int) -> Iterable[Clip]:
-        """Clips of a recording (S,), in order."""
+    def split(self, blocks: Iterable[np.ndarray], rate: int, longest: float) -> Iterable[Clip]:
+        """Clips of a recording, in order, each as soon as it is certain.
+
+        Args:
+            blocks: (S,) float32 mono, one after another; to be read as they are needed.
+            rate: Hz.
+            longest: seconds up to which the model was trained; may be infinite.
+        """
         ...
 
-    def join(self, passages: Sequence[Passage]) -> Passage:
-        """One passage for the whole recording."""
+    def join(self, clips: list[Clip], passages: list[Passage]) -> Passage:
+        """One passage for the whole recording. The clips come without their samples."""
         ...
 
 

@@ -77,7 +77,7 @@ class Parts:
     dialect: Dialect
     strategy: str
     """The strategy it is decoded with by default."""
-    segmenter: str = "whole"
+    segmenter: str = "pauses"
     longest: float = float("inf")
     """Seconds up to which it was trained; a longer clip gets a warning."""
     notices: tuple[Notice, ...] = ()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, overload
 
 import attrs
@@ -13,15 +14,15 @@ import numpy as np
 
 from asrkit import audio
 from asrkit.arrays import Encoded, Features
-from asrkit.audio import Audio
 from asrkit.audio_files import AudioInput, describe
-from asrkit.batching import chunks, to_device
-from asrkit.errors import AsrkitError, AudioError, OptionError, PluginError, UsageError, listed, suggestion
-from asrkit.interfaces import Backend, Decode, PreparedEncoder, Segmenter
+from asrkit.batching import to_device
+from asrkit.errors import OptionError, PluginError, UsageError, listed, suggestion
+from asrkit.interfaces import Backend, Decode, PreparedEncoder
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names
+from asrkit.pipeline import Job, Opened, Pipeline
 from asrkit.registry import Registry
-from asrkit.values import Clip, Clock, Failure, Notice, Passage, Recording, Request, Timing, Transcript
+from asrkit.values import Failure, Notice, Passage, Recording, Transcript
 
 __all__ = ["Model"]
 
@@ -108,6 +109,7 @@ class Model:
         *,
         rate: int | None = None,
         strategy: str | None = None,
+        segmenter: str | None = None,
         batch_size: int = 1,
         channel: int | None = None,
         **options: Any,
@@ -119,9 +121,10 @@ class Model:
             rate: sample rate in Hz of sources that are bare arrays.
             channel: the channel to take, from 1 on; None means the mean of all.
             strategy: name of the decoding strategy, if not the model's own.
-            batch_size: recordings that are decoded together.
-            options: options of the model's dialect (``language``, ``target_language``, ``task``, ``pnc``, ...) and of
-                the strategy. None means not given.
+            segmenter: name of what cuts long recordings into clips, if not the model's own.
+            batch_size: clips that are decoded together, of one or several recordings.
+            options: options of the model's dialect (``language``, ``target_language``, ``task``, ``pnc``, ...), of
+                the strategy and of the segmenter (``vad``, ``max_segment``, ``overlap``). None means not given.
 
         Raises:
             OptionError: before the first recording is read.
@@ -132,39 +135,53 @@ class Model:
             raise OptionError(f"batch_size must be a whole number from 1 on, found {batch_size!r}")
         audio.check_excerpt(channel, 0, None)
         strategy = self.parts.strategy if strategy is None else strategy
-        wishes, strategy_options = self._sort(options, strategy)
+        segmenter = self.parts.segmenter if segmenter is None else segmenter
+        wishes, searching, cutting = self._sort(options, strategy, segmenter)
         self._ask(wishes)
-        decode = self._decode(strategy, strategy_options)
-        segmenter: Segmenter = self._registry.get("segmenter", self.parts.segmenter).load()()
-        return self._run(sources, _Call(rate, channel, batch_size, strategy, wishes), decode, segmenter)
+        decode = self._decode(strategy, searching)
+        factory = self._registry.get("segmenter", segmenter).load()
+        build_options(factory, cutting, f"segmenter {segmenter!r}")  # a wrong option is told before anything is read
+        pipeline = Pipeline(
+            self.parts,
+            self.backend,
+            self.encode,
+            decode,
+            lambda: build_options(factory, cutting, f"segmenter {segmenter!r}"),
+            self._lock,
+            batch_size,
+        )
+        return self._run(sources, _Call(rate, channel, strategy, segmenter, wishes), pipeline)
 
-    def option_names(self, strategy: str | None = None) -> list[str]:
+    def option_names(self, strategy: str | None = None, segmenter: str | None = None) -> list[str]:
         """Names of the options that :meth:`outcomes` takes."""
-        factory = self._registry.get("strategy", strategy or self.parts.strategy).load()
-        return sorted({*option_names(self.parts.dialect.Options), *option_names(factory)})
+        owners = self._owners(strategy or self.parts.strategy, segmenter or self.parts.segmenter)
+        return sorted({name for _, names in owners for name in names})
 
-    def _sort(self, options: Mapping[str, Any], strategy: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Options for the dialect and for the strategy."""
-        own = option_names(self.parts.dialect.Options)
-        searching = option_names(self._registry.get("strategy", strategy).load())
+    def _owners(self, strategy: str, segmenter: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Who takes which options: the dialect, the strategy, the segmenter."""
+        return [
+            (f"model {self.name!r}", option_names(self.parts.dialect.Options)),
+            (f"strategy {strategy!r}", option_names(self._registry.get("strategy", strategy).load())),
+            (f"segmenter {segmenter!r}", option_names(self._registry.get("segmenter", segmenter).load())),
+        ]
+
+    def _sort(self, options: Mapping[str, Any], strategy: str, segmenter: str) -> list[dict[str, Any]]:
+        """Options for the dialect, for the strategy and for the segmenter."""
+        owners = self._owners(strategy, segmenter)
+        for (one, first), (other, second) in itertools.combinations(owners, 2):
+            if clash := sorted(set(first) & set(second)):
+                raise PluginError(f"{one} and {other} both have an option {clash[0]!r}")
         given = {name: value for name, value in options.items() if value is not None}
-        clash = sorted(set(own) & set(searching))
-        if clash:
-            raise PluginError(f"strategy {strategy!r} and model {self.name!r} both have an option {clash[0]!r}")
+        names = [*(name for _, own in owners for name in own), *self._settings]
         for name in given:
-            if name in own or name in searching:
-                continue
             if name in self._settings:
                 raise OptionError(f"option {name!r} is set when the model is loaded: load_model(..., {name}=...)")
-            names = [*own, *searching, *self._settings]
-            raise OptionError(
-                f"model {self.name!r} with strategy {strategy!r} has no option {name!r}"
-                f"{suggestion(name, names)}; it has: {listed(names)}"
-            )
-        return (
-            {name: value for name, value in given.items() if name in own},
-            {name: value for name, value in given.items() if name in searching and name not in own},
-        )
+            if name not in names:
+                raise OptionError(
+                    f"model {self.name!r} with strategy {strategy!r} has no option {name!r}"
+                    f"{suggestion(name, names)}; it has: {listed(names)}"
+                )
+        return [{name: value for name, value in given.items() if name in own} for _, own in owners]
 
     def _ask(self, wishes: dict[str, Any]) -> tuple[Any, tuple[Notice, ...]]:
         """What is asked of a recording, with notices about what was assumed."""
@@ -187,51 +204,19 @@ class Model:
                 self._bound[key] = strategy.bind(self.parts.decoder, self.backend)
             return self._bound[key]
 
-    def _run(
-        self, sources: Iterable[Any], call: _Call, decode: Decode, segmenter: Segmenter
-    ) -> Iterator[Transcript | Failure]:
-        for batch in chunks(sources, call.batch_size):
-            timing = {"load": self._load_time}
-            with _Timer(timing, "total"):
-                with _Timer(timing, "audio"):
-                    jobs = [self._prepare(source, call, segmenter) for source in batch]
-                ready = [job for job in jobs if isinstance(job, _Job)]
-                with self._lock:
-                    self._try(ready, decode, timing)
-            for job in jobs:
-                if isinstance(job, Failure):
-                    yield job
-                elif job.error is not None:
-                    yield Failure(job.recording.name, job.error)
-                else:
-                    yield self._transcript(job, segmenter.join(job.passages), Timing(**timing))
+    def _run(self, sources: Iterable[Any], call: _Call, pipeline: Pipeline) -> Iterator[Transcript | Failure]:
+        for job, outcome in pipeline.run(self._openers(sources, call)):
+            yield outcome if isinstance(outcome, Failure) else self._transcript(job, outcome)
 
-    def _prepare(self, source: Any, call: _Call, segmenter: Segmenter) -> _Job | Failure:
-        """Read one recording and work out what is asked of each of its clips."""
-        given = source if isinstance(source, Recording) else Recording(source)
-        name = describe(given.source)
-        try:
-            asked, notices = self._ask(self._own(given, call, name))
-            recording = self._load(given, call)
-            clips = list(segmenter.split(recording.samples, recording.rate))
-            try:
-                requests = [self.parts.dialect.request(asked, self._frames(len(clip.samples))) for clip in clips]
-            except AsrkitError as error:
-                raise AudioError(f"{recording.name}: {error}") from error
-        except AsrkitError as error:
-            return Failure(name, error)
-        except MemoryError:
-            return Failure(name, AudioError(f"{name}: there is not enough memory to read it; cut the recording"))
-        return _Job(recording, given.offset, asked, (*notices, *recording.notices), clips, requests)
+    def _openers(self, sources: Iterable[Any], call: _Call) -> Iterator[tuple[str, Callable[[], Opened]]]:
+        for source in sources:
+            given = source if isinstance(source, Recording) else Recording(source)
+            name = describe(given.source)
+            yield name, partial(self._open, given, call, name)
 
-    def _own(self, given: Recording, call: _Call, name: str) -> dict[str, Any]:
-        """The wishes for one recording: its own before those of the call."""
-        wishes, searching = self._sort(given.options, call.strategy)
-        if searching:
-            raise OptionError(f"{name}: option {listed(searching)} is one of the whole call, not of one recording")
-        return {**call.wishes, **wishes}
-
-    def _load(self, given: Recording, call: _Call) -> Audio:
+    def _open(self, given: Recording, call: _Call, name: str) -> Opened:
+        """Open one recording and work out what is asked of it."""
+        asked, notices = self._ask(self._own(given, call, name))
         source = given.source
         if isinstance(source, np.ndarray):
             if call.rate is None:
@@ -240,60 +225,15 @@ class Model:
         elif call.rate is not None:
             raise OptionError("rate is for bare arrays; other audio brings its own")
         rate = self.parts.frontend.rate
-        return audio.load(source, rate, channel=call.channel, offset=given.offset, duration=given.duration)
+        stream = audio.open_audio(source, rate, channel=call.channel, offset=given.offset, duration=given.duration)
+        return Opened(name, stream, asked, given.offset, notices)
 
-    def _try(self, jobs: list[_Job], decode: Decode, timing: dict[str, float]) -> None:
-        """Decode jobs together; if that fails, one by one, so that only those fail that must."""
-        problem: AsrkitError | None = None
-        try:
-            self._read(jobs, decode, timing)
-        except AsrkitError as error:
-            problem = error.with_traceback(None)
-        except MemoryError:
-            seconds = max(job.recording.duration for job in jobs)
-            problem = AudioError(
-                f"there is not enough memory to decode {seconds:.0f} s in one piece; cut the recording"
-            )
-        # Out here nothing holds on to the arrays of what failed, which matters most after a MemoryError.
-        if problem is not None and len(jobs) == 1:
-            jobs[0].error = AudioError(f"{jobs[0].recording.name}: {problem}")
-        elif problem is not None:
-            for job in jobs:
-                job.passages.clear()
-                self._try([job], decode, timing)
-
-    def _read(self, jobs: list[_Job], decode: Decode, timing: dict[str, float]) -> None:
-        """Decode the clips of all jobs together and give each job its passages."""
-        parts = self.parts
-        clips = [clip for job in jobs for clip in job.clips]
-        if not clips:
-            return
-        with _Timer(timing, "features"):
-            features = parts.frontend([clip.samples for clip in clips])
-        with _Timer(timing, "inference"):
-            requests = [request for job in jobs for request in job.requests]
-            try:
-                found = decode(self.encode(features), requests)
-            finally:
-                self.backend.release()
-        if len(found) != len(requests) or not all(found):
-            raise PluginError(f"the strategy gave {len(found)} results for {len(requests)} clips, or an empty one")
-        hypotheses = iter(found)
-        step = parts.frontend.hop * parts.encoder.stride
-        for job in jobs:
-            for clip in job.clips:
-                lead = parts.frontend.lead(len(clip.samples)) / parts.frontend.rate
-                clock = Clock(step, job.offset + clip.start - lead, job.offset + job.recording.duration, job.offset)
-                passage = parts.dialect.read(next(hypotheses)[0], clock, job.asked)
-                seconds = len(clip.samples) / job.recording.rate
-                if seconds > parts.longest:
-                    text = (
-                        f"{seconds:.0f} s were decoded in one piece, more than the {parts.longest:g} s the model was "
-                        "trained on; text may be missing or repeated"
-                    )
-                    notices = (*passage.notices, Notice("long-recording", text))
-                    passage = attrs.evolve(passage, notices=notices)
-                job.passages.append(passage)
+    def _own(self, given: Recording, call: _Call, name: str) -> dict[str, Any]:
+        """The wishes for one recording: its own before those of the call."""
+        wishes, *others = self._sort(given.options, call.strategy, call.segmenter)
+        if wrong := [option for other in others for option in other]:
+            raise OptionError(f"{name}: option {listed(wrong)} is one of the whole call, not of one recording")
+        return {**call.wishes, **wishes}
 
     def encode(self, features: Features) -> Encoded:
         """Encoder states of host features, on the model's backend; may have more rows and frames than asked."""
@@ -315,26 +255,24 @@ class Model:
                 self._prepared_for = reach, context
         return context
 
-    def _frames(self, samples: int) -> int:
-        """Encoder frames of a clip alone."""
-        return -(-self.parts.frontend.frames(samples) // self.parts.encoder.stride)
-
-    def _transcript(self, job: _Job, passage: Passage, timing: Timing) -> Transcript:
+    def _transcript(self, job: Job, passage: Passage) -> Transcript:
+        assert job.source is not None
+        asked = job.source.asked
         return Transcript(
-            file=job.recording.name,
+            file=job.name,
             model=self.name,
             backend=self.backend.name,
             precision=self.precision,
-            language=getattr(job.asked, "language", None),
-            target_language=getattr(job.asked, "target_language", None),
-            task=getattr(job.asked, "task", None),
-            duration=job.recording.duration,
+            language=getattr(asked, "language", None),
+            target_language=getattr(asked, "target_language", None),
+            task=getattr(asked, "task", None),
+            duration=job.duration,
             text=passage.text,
             raw_text=passage.raw_text,
             segments=passage.segments,
             tokens=passage.tokens,
             warnings=(*job.notices, *passage.notices),
-            timing=timing,
+            timing=job.timing(self._load_time),
             revision=self._revision,
         )
 
@@ -345,35 +283,6 @@ class _Call:
 
     rate: int | None
     channel: int | None
-    batch_size: int
     strategy: str
+    segmenter: str
     wishes: dict[str, Any]
-
-
-@attrs.define
-class _Job:
-    """A recording on its way."""
-
-    recording: Audio
-    offset: float
-    """Seconds of the file that come before it."""
-    asked: Any
-    notices: tuple[Notice, ...]
-    clips: list[Clip]
-    requests: list[Request]
-    passages: list[Passage] = attrs.field(factory=list)
-    error: AsrkitError | None = None
-
-
-class _Timer:
-    """Adds the seconds spent inside a ``with`` block to a dict."""
-
-    def __init__(self, timing: dict[str, float], name: str) -> None:
-        self._timing, self._name = timing, name
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        seconds = self._timing.get(self._name, 0.0) + time.perf_counter() - self._start
-        self._timing[self._name] = round(seconds, 4)

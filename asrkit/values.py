@@ -43,6 +43,21 @@ class Clip:
     """(S,) float32 mono at the frontend's rate."""
     start: float = 0.0
     """Seconds from the start of the recording."""
+    spans: tuple[tuple[float, float], ...] | None = None
+    """Where somebody speaks in it, in seconds from the start of the recording; None if nobody listened."""
+    overlap: float = 0.0
+    """Seconds at its beginning that the clip before has too."""
+    sure: bool = False
+    """Whether the spans are speech and not just anything loud."""
+    notices: tuple[Notice, ...] = ()
+    rate: int = 16000
+    """Hz."""
+    seconds: float = attrs.field()
+    """How long it is; also when its samples were let go of."""
+
+    @seconds.default
+    def _seconds(self) -> float:
+        return len(self.samples) / self.rate
 
 
 @attrs.frozen
@@ -126,6 +141,7 @@ class Passage:
     tokens: tuple[int, ...]
     """Token ids without prompt, as the reference implementation reports them."""
     segments: tuple[Segment, ...] = ()
+    """Stretches of the text whose times the model knows; a text without them gets those of the speech in its clip."""
     notices: tuple[Notice, ...] = ()
 
 

@@ -149,7 +149,16 @@ class Plain:
 def build(checkpoint, backend, precision, spec=None, settings=None) -> Parts:
     """Builder of the family."""
     notices = (Notice("settings", repr(settings)),) if settings else ()
-    return Parts(Energies(), Identity(), Speller(backend, 2), Letters(), Plain(), strategy="greedy", notices=notices)
+    return Parts(
+        Energies(),
+        Identity(),
+        Speller(backend, 2),
+        Letters(),
+        Plain(),
+        strategy="greedy",
+        segmenter="whole",
+        notices=notices,
+    )
 
 
 def spec(name: str = "speller", path: str = "speller.nemo", **changes) -> ModelSpec:

@@ -25,7 +25,7 @@ LAYERS = (
     {"nn", "decoders", "backends", "weights", "audio", "audio_files", "ffmpeg", "hub"},
     {"checkpoints", "frontends", "strategies", "segmenters", "formats"},
     {"models", "registry", "builtins", "plugins"},
-    {"loading", "transcriber", "batching", "sources"},
+    {"loading", "transcriber", "pipeline", "batching", "sources"},
     {"bench", "evaluation", "inputs", "journal", "manifests", "naming", "outputs"},
     {"cli", "testing"},
 )

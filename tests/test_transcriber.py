@@ -28,11 +28,12 @@ class Shy:
 class Halves:
     """A segmenter that cuts in the middle."""
 
-    def split(self, samples, rate):
+    def split(self, blocks, rate, longest):
+        samples = np.concatenate(list(blocks))
         middle = len(samples) // 2
-        yield from (Clip(samples[:middle]), Clip(samples[middle:], middle / rate))
+        yield from (Clip(samples[:middle], rate=rate), Clip(samples[middle:], middle / rate, rate=rate))
 
-    def join(self, passages):
+    def join(self, clips, passages):
         one, two = passages
         return Passage(f"{one.text}|{two.text}", "", one.tokens + two.tokens, one.segments + two.segments)
 

@@ -10,7 +10,7 @@ import numpy as np
 from asrkit.errors import CheckpointError, OptionError
 from asrkit.interfaces import Checkpoint, Dialect, Frontend, Segmenter, Tokenizer
 from asrkit.options import option_names
-from asrkit.values import Clock, Hypothesis, Passage
+from asrkit.values import Clip, Clock, Hypothesis, Passage
 
 __all__ = [
     "check_checkpoint",
@@ -97,19 +97,32 @@ def check_dialect(dialect: Dialect, size: int) -> None:
 
 
 def check_segmenter(segmenter: Segmenter, rate: int = 16000) -> None:
-    """Clips in order and inside the recording, which may leave out silence; passages joined in order."""
-    samples = noise(5.0, rate)
-    clips = list(segmenter.split(samples, rate))
+    """Clips in order, inside the recording and of a bearable length, the same for blocks of any size; silence may be
+    left out. Passages are joined in order."""
+    samples = noise(25.0, rate)
+    clips = list(segmenter.split(iter([samples]), rate, 10.0))
     assert clips, "a recording with sound gives clips"
     starts = [clip.start for clip in clips]
     assert starts == sorted(starts), "clips come in order"
     for clip in clips:
         first = round(clip.start * rate)
         assert np.array_equal(clip.samples, samples[first : first + len(clip.samples)]), "clips are not copies"
-    joined = segmenter.join([Passage("one", " one", (1,)), Passage("two", " two", (2,))])
+        assert clip.seconds == len(clip.samples) / rate, "a clip knows its length"
+        for start, end in clip.spans or ():
+            assert clip.start <= start < end <= clip.start + clip.seconds + 1e-6, (
+                f"({start}, {end}) is outside its clip"
+            )
+    blocks = [samples[start : start + 1111] for start in range(0, len(samples), 1111)]
+    again = list(segmenter.split(iter(blocks), rate, 10.0))
+    assert [(c.start, c.seconds, c.spans) for c in again] == [(c.start, c.seconds, c.spans) for c in clips], (
+        "the size of blocks changes the clips"
+    )
+    two = [Clip(samples[:rate], rate=rate), Clip(samples[rate : 2 * rate], 1.0, rate=rate)]
+    joined = segmenter.join(two, [Passage("one", " one", (1,)), Passage("two", " two", (2,))])
     assert joined.text == "one two", f"joined as {joined.text!r}"
-    alone = Passage("one", " one", (1,))
-    assert segmenter.join([alone]) == alone, "one passage is the whole"
+    assert joined.tokens == (1, 2), f"joined as {joined.tokens}"
+    alone = segmenter.join(two[:1], [Passage("one", " one", (1,))])
+    assert (alone.text, alone.raw_text, alone.tokens) == ("one", " one", (1,)), "one passage is the whole"
 
 
 def check_checkpoint(checkpoint: Checkpoint) -> None:

@@ -205,10 +205,7 @@ class Canary:
             text = timed
         elif text and getattr(options, "timestamp", False):
             notices.append(Notice("no-times", "timestamps were asked for, the model gave none"))
-        segments = sentences(words)
-        if not segments and text:
-            segments = (Segment(text, clock.seconds(0), clock.duration),)
-        return Passage(text, raw, tuple(tokens), segments, tuple(notices))
+        return Passage(text, raw, tuple(tokens), sentences(words), tuple(notices))
 
     def _slots(self, options: Any) -> list[str]:
         return [
