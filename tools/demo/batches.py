@@ -81,7 +81,7 @@ class Encoder:
     def example(self, shard: np.ndarray, start: int, row: dict) -> Example:
         """An example from a row of a shard's list."""
         language, texts = row["language"], row["texts"]
-        wanted = LANGUAGES if language == "en" else (language, "en")
+        wanted = [name for name in (LANGUAGES if language == "en" else (language, "en")) if name in texts]
         targets = {(name, "pnc"): self.text(texts[name], name) for name in wanted}
         targets |= {(name, "nopnc"): self.text(plain(texts[name]), name) for name in wanted}
         targets[language, "timed"] = self.timed(texts[language], row["words"], language)
@@ -201,6 +201,8 @@ class Maker:
 
     def _translation(self, example: Example) -> list[int]:
         target = self._rng.choice(LANGUAGES[1:]) if example.language == "en" else "en"
+        if (target, "pnc") not in example.targets:  # a piece of a sentence
+            target = example.language
         return self._sequence(example, target, self._rng.choices(["pnc", "nopnc"], [75, 25])[0])
 
     def _sequence(self, example: Example, target: str, kind: str) -> list[int]:

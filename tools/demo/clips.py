@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grammar
 import noise
@@ -30,12 +31,17 @@ class Mixture:
     reverberated: float = 0.3
     rates: tuple[int, int] = (150, 245)
     pitches: tuple[int, int] = (15, 85)
+    gaps: tuple[float, ...] = ()  # seconds of the longest gap between sentences, one drawn for each; () means 1.0
+    voices: float = 0.0  # that another voice, in another room, speaks the next sentence
+    cut: float = 0.0  # that the clip begins inside of its first sentence, and the same of its end and last one
     generators: tuple[noise.Generator, ...] = noise.TRAINING
 
 
 MIXTURES = {
     "first": Mixture(several=0.12, most=3, reverberated=0.15),
     "second": Mixture(),
+    # Windows of long recordings: full of speech, by several people, with long pauses, none, or cut out of a sentence.
+    "windows": Mixture(several=0.9, most=9, empty=0.02, gaps=(0.0, 0.15, 0.5, 1.0, 2.0, 4.0), voices=0.4, cut=0.3),
     "noises": Mixture(empty=1.0, generators=noise.LATER),
 }
 
@@ -80,16 +86,20 @@ class Studio:
         return Clip(samples, language, dict.fromkeys(grammar.LANGUAGES, ""), [], 0, "")
 
     def spoken(self, language: str, count: int) -> Clip:
-        """A clip of `count` sentences by one voice, or of fewer where they would not fit."""
+        """A clip of `count` sentences by one voice or several, or of fewer where they would not fit."""
         voice = self.voice(language)
         pieces: list[np.ndarray] = [self._silence(0.0, 0.5)]
         chosen: list[grammar.Sentence] = []
         words: list[tuple[float, float]] = []
         length = len(pieces[0])
+        together = [0]  # the piece with which each voice begins
         for number in range(count):
             sentence = grammar.draw(self.python, held_out=self.mixture.held_out)
+            if number and self.python.random() < self.mixture.voices:
+                voice = self.voice(language)
+                together.append(len(pieces))
             speech = self.synthesizer.say(sentence.texts[language], voice)
-            gap = self._silence(0.12, 1.0) if number else pieces[0][:0]
+            gap = self._gap() if number else pieces[0][:0]
             if length + len(gap) + len(speech.samples) > (LONGEST - 0.05) * RATE:
                 break
             start = (length + len(gap)) / RATE
@@ -99,10 +109,33 @@ class Studio:
             length += len(gap) + len(speech.samples)
             self._babble.append(speech.samples)
         pieces.append(self._silence(0.0, min(0.6, LONGEST - length / RATE)))
-        samples = self._room(np.concatenate(pieces))
+        bounds = [*(first for first in together if first < len(pieces)), len(pieces)]
+        samples = np.concatenate(
+            [self._room(np.concatenate(pieces[first:last])) for first, last in itertools.pairwise(bounds)]
+        )
         texts = {name: " ".join(sentence.texts[name] for sentence in chosen) for name in grammar.LANGUAGES}
         names = [sentence.template for sentence in chosen]
-        return Clip(samples, language, texts, words, len(chosen), voice.variant, names)
+        clip = Clip(samples, language, texts, words, len(chosen), voice.variant, names)
+        return self._cut_out(clip)
+
+    def _gap(self) -> np.ndarray:
+        if not self.mixture.gaps:
+            return self._silence(0.12, 1.0)
+        return self._silence(0.0, self.python.choice(self.mixture.gaps))
+
+    def _cut_out(self, clip: Clip) -> Clip:
+        """Some of a clip's words, as a cut through speech leaves them; then nobody knows a translation."""
+        count = len(clip.words)
+        first = self.python.randint(1, 4) if self.python.random() < self.mixture.cut else 0
+        last = count - (self.python.randint(1, 4) if self.python.random() < self.mixture.cut else 0)
+        if (first, last) == (0, count) or last - first < 3:
+            return clip
+        begin = 0.0 if first == 0 else (clip.words[first - 1][1] + clip.words[first][0]) / 2
+        end = len(clip.samples) / RATE if last == count else (clip.words[last - 1][1] + clip.words[last][0]) / 2
+        samples = clip.samples[int(begin * RATE) : int(end * RATE)]
+        text = " ".join(clip.texts[clip.language].split()[first:last])
+        words = [(max(start - begin, 0.0), stop - begin) for start, stop in clip.words[first:last]]
+        return replace(clip, samples=samples, texts={clip.language: text}, words=words)
 
     def voice(self, language: str) -> Voice:
         """A random voice of the mixture."""
