@@ -4,12 +4,13 @@ import copy
 import pickle
 
 import attrs
+import numpy as np
 import pytest
 
 from asrkit import values
 from asrkit.errors import listed, suggestion
 from asrkit.segmenters.whole import Whole
-from asrkit.values import Clock, Hypothesis, Notice, Passage, Segment, Timing, Transcript, Word
+from asrkit.values import Clip, Clock, Hypothesis, Notice, Passage, Segment, Timing, Transcript, Word
 
 
 @pytest.mark.parametrize(("frame", "seconds"), [(0, 0.5), (10, 1.5), (15, 2.0), (99, 2.0), (-5, 0.0), (-9, 0.0)])
@@ -33,7 +34,8 @@ def test_whole_joins_passages_in_order():
     one = Passage("one", " one", (1, 2), (Segment("one", 0, 1),), (Notice("a", "a"),))
     silent = Passage("", " ", ())
     two = Passage("two", " two", (3,), (Segment("two", 1, 2),), (Notice("b", "b"),))
-    assert Whole().join([one, silent, two]) == Passage(
+    clips = [Clip(np.zeros(100), start, rate=100) for start in (0.0, 1.0, 2.0)]
+    assert Whole().join(clips, [one, silent, two]) == Passage(
         "one two",
         " one    two",
         (1, 2, 3),

@@ -109,19 +109,28 @@ def test_dialect_that_refuses_everything(family):
         check_dialect(altered(family.Plain, resolve=resolve), family.SIZE)
 
 
+def clips_at(blocks, rate, *starts, shift=0, louder=1, **wrong):
+    """A clip of a second from each start on, in seconds, with something wrong."""
+    samples = np.concatenate(list(blocks))
+    for start in starts:
+        first = (start + shift) * rate
+        yield Clip(samples[first : first + rate] * louder, float(start), rate=rate, **wrong)
+
+
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        ({"split": lambda self, samples, rate: []}, "a recording with sound gives clips"),
+        ({"split": lambda self, b, rate, longest: []}, "a recording with sound gives clips"),
+        ({"split": lambda self, b, rate, longest: clips_at(b, rate, 1, 0)}, "clips come in order"),
+        ({"split": lambda self, b, rate, longest: clips_at(b, rate, 0, shift=1)}, "clips are not copies"),
+        ({"split": lambda self, b, rate, longest: clips_at(b, rate, 0, louder=2)}, "clips are not copies"),
+        ({"split": lambda self, b, rate, longest: clips_at(b, rate, 0, seconds=7.0)}, "a clip knows its length"),
+        ({"split": lambda self, b, rate, longest: clips_at(b, rate, 0, spans=((0.5, 99.0),))}, "is outside its clip"),
+        ({"split": lambda self, b, rate, longest: clips_at([next(iter(b))], rate, 0)}, "the size of blocks changes"),
+        ({"join": lambda self, clips, passages: Passage("two one", "", ())}, "joined as 'two one'"),
+        ({"join": lambda self, clips, passages: Passage("one two", "", ())}, r"joined as \(\)"),
         (
-            {"split": lambda self, s, rate: [Clip(s[rate:], 1.0), Clip(s[:rate], 0.0)]},
-            "clips come in order",
-        ),
-        ({"split": lambda self, s, rate: [Clip(s[:rate]), Clip(s[rate:], 2.0)]}, "clips are not copies"),
-        ({"split": lambda self, s, rate: [Clip(s * 2)]}, "clips are not copies"),
-        ({"join": lambda self, passages: Passage("two one", "", ())}, "joined as 'two one'"),
-        (
-            {"join": lambda self, passages: Passage(" ".join(p.text for p in passages), "", ())},
+            {"join": lambda self, clips, p: Passage(" ".join(q.text for q in p), "", sum((q.tokens for q in p), ()))},
             "one passage is the whole",
         ),
     ],
