@@ -107,6 +107,31 @@ class _Array:
         pass
 
 
+class _Blocks:
+    """Samples that come bit by bit; the first of them are waited for at once."""
+
+    problem: str | None = None
+    starts = False
+
+    def __init__(self, blocks: Iterator[Any], rate: Any, name: str) -> None:
+        self._name, self._rest = name, blocks
+        self._first, self.rate = _samples((next(blocks, np.zeros(0, np.float32)), rate), name)
+        self.channels = self._first.shape[1]
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        yield self._first
+        for block in self._rest:
+            samples, _ = _samples((block, self.rate), self._name)
+            if len(samples) and samples.shape[1] != self.channels:
+                text = f"a block has {samples.shape[1]} channels, the first had {self.channels}"
+                raise AudioError(f"{self._name}: {text}")
+            if len(samples):
+                yield samples
+
+    def close(self) -> None:
+        pass
+
+
 class _SoundFile:
     """What libsndfile reads. ``held`` is closed with it."""
 
@@ -178,7 +203,7 @@ def open_decoder(source: Any, name: str, offset: float = 0.0) -> Decoder:
     """Open a recording.
 
     Args:
-        source: an AudioInput.
+        source: an AudioInput, or an iterator of arrays with their rate.
         name: for messages.
         offset: seconds from which it will be read, for a decoder that can start there.
 
@@ -186,6 +211,8 @@ def open_decoder(source: Any, name: str, offset: float = 0.0) -> Decoder:
         AudioError: it cannot be read as audio.
     """
     if isinstance(source, tuple):
+        if len(source) == 2 and hasattr(source[0], "__next__"):
+            return _Blocks(source[0], source[1], name)
         return _Array(*_samples(source, name))
     held = ExitStack()
     try:

@@ -43,6 +43,7 @@ def register_parts(register: Any) -> None:
     register.checkpoint("nemo", "asrkit.checkpoints.nemo:NemoCheckpoint")
     register.checkpoint("directory", "asrkit.checkpoints.directory:DirectoryCheckpoint")
     register.frontend("log-mel", "asrkit.frontends.mel:read_log_mel")
+    register.segmenter("fixed", "asrkit.segmenters.fixed:Fixed")
     register.segmenter("pauses", "asrkit.segmenters.pauses:Pauses")
     register.segmenter("whole", "asrkit.segmenters.whole:Whole")
     register.strategy("greedy", "asrkit.strategies.greedy:Greedy")

@@ -13,7 +13,7 @@ import attrs
 
 from asrkit.arrays import Array, Encoded, Features
 from asrkit.ops import Ops
-from asrkit.values import Clip, Clock, Hypothesis, Passage, Request
+from asrkit.values import Clip, Clock, Heard, Hypothesis, Passage, Request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -302,9 +302,27 @@ class Dialect(Protocol):
         """Text and times of a hypothesis."""
         ...
 
+    def timed(self, options: Any) -> Any:
+        """Options for an answer that tells when each word is spoken; the same ones if every answer tells.
+
+        Raises:
+            OptionError: the model does not know, or not with these options.
+        """
+        ...
+
+    def wordless(self, options: Any) -> frozenset[int]:
+        """Token ids that no text begins with, such as the one that ends it; what may not come first where somebody
+        surely speaks. Empty if the strategies of the family cannot leave a token out."""
+        ...
+
 
 class Segmenter(Protocol):
-    """Cuts a recording into clips and joins what was read from them. Its options are its attrs fields."""
+    """Cuts a recording into clips. Its options are its attrs fields."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether its clips tell where somebody speaks."""
+        ...
 
     def split(self, blocks: Iterable[np.ndarray], rate: int, longest: float) -> Iterable[Clip]:
         """Clips of a recording, in order, each as soon as it is certain.
@@ -316,8 +334,11 @@ class Segmenter(Protocol):
         """
         ...
 
-    def join(self, clips: list[Clip], passages: list[Passage]) -> Passage:
-        """One passage for the whole recording. The clips come without their samples."""
+    def part(self, left: Heard, right: Heard) -> tuple[Heard, Heard]:
+        """Two neighbouring clips, each with what it alone contributes, where both have heard the same.
+
+        ``left`` has been parted from the clip before it. Clips come without their samples.
+        """
         ...
 
 

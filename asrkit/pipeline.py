@@ -5,25 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import attrs
 import numpy as np
 
+from asrkit.alignment import align, sentences
 from asrkit.arrays import Encoded, Features
 from asrkit.audio import Stream
 from asrkit.batching import chunks
 from asrkit.errors import AsrkitError, AudioError, PluginError
+from asrkit.guards import Reading, mend
 from asrkit.interfaces import Backend, Decode, Segmenter
 from asrkit.models import Parts
-from asrkit.values import Clip, Clock, Failure, Notice, Passage, Request, Timing
+from asrkit.values import Clip, Clock, Failure, Heard, Hypothesis, Notice, Passage, Request, Timing
 
-__all__ = ["Job", "Opened", "Pipeline"]
+__all__ = ["Job", "Opened", "Pipeline", "Plan"]
 
-AHEAD = 4
+AHEAD = 2
 """Batches of clips that are collected before they are put together by length: little padding, and not much to keep."""
+AUTO_ROWS, AUTO_SECONDS = 16, 160.0
+"""Clips, and seconds of them with their padding, in a batch whose size nobody chose: a decoder's step costs one core
+hardly more for sixteen rows than for one, and the encoder's memory grows with the seconds."""
 
 
 @attrs.frozen
@@ -44,12 +49,20 @@ class Job:
     """A recording on its way."""
 
     name: str
-    source: Opened | None
-    clips: list[Clip] = attrs.field(factory=list)
-    """Without their samples, once they are decoded."""
-    passages: dict[int, Passage] = attrs.field(factory=dict)
+    segmenter: Segmenter
+    source: Opened | None = None
+    clips: int = 0
+    """How many are known."""
+    heard: dict[int, Heard] = attrs.field(factory=dict)
+    """What was read from clips, without their samples, until it is settled."""
+    settled: list[Heard] = attrs.field(factory=list)
+    """What no later clip changes, in order."""
+    next: int = 0
+    """The first clip that nothing was read from."""
     whole: bool = False
     """Whether all of its clips are known."""
+    reached: float = 0.0
+    """Seconds up to which it is decoded, more or less: clips are decoded in order of their lengths."""
     duration: float = 0.0
     notices: tuple[Notice, ...] = ()
     error: AsrkitError | None = None
@@ -58,7 +71,21 @@ class Job:
     @property
     def done(self) -> bool:
         """Whether there is nothing left to do."""
-        return self.error is not None or (self.whole and len(self.passages) == len(self.clips))
+        return self.error is not None or (self.whole and len(self.settled) == self.clips)
+
+    def settle(self) -> Iterator[Heard]:
+        """What has become certain: a clip's text is, when the next one has been read too."""
+        while self.next in self.heard:
+            if self.next:
+                left, right = self.heard.pop(self.next - 1), self.heard[self.next]
+                left, self.heard[self.next] = self.segmenter.part(left, right)
+                self.settled.append(left)
+                yield left
+            self.next += 1
+        if self.whole and self.next == self.clips and self.clips > len(self.settled):
+            last = self.heard.pop(self.clips - 1)
+            self.settled.append(last)
+            yield last
 
     def spent(self, stage: str, seconds: float) -> None:
         """Take note of time that went into it."""
@@ -77,7 +104,24 @@ class _Piece:
     job: Job
     number: int
     clip: Clip
-    request: Request
+
+
+@attrs.frozen
+class Plan:
+    """How the recordings of one call are decoded."""
+
+    decode: Decode
+    """The search."""
+    segmenter: Callable[[], Segmenter]
+    """A new one for each recording."""
+    batch_size: int | None
+    """Clips that are decoded together; None means what is good for their lengths."""
+    guarded: bool
+    """Whether answers are looked at, and clips decoded again."""
+    words: bool
+    """Whether each word's time is asked for."""
+    progress: Callable[[str, float], None] | None = None
+    """Told the name of a recording and how many of its seconds are decoded."""
 
 
 class Pipeline:
@@ -87,10 +131,8 @@ class Pipeline:
         parts: of the model.
         backend: that they were built for.
         encode: features to encoder states.
-        decode: the search.
-        segmenter: a new one for each recording.
         lock: held while the model computes.
-        batch_size: clips that are decoded together.
+        plan: how.
     """
 
     def __init__(
@@ -98,29 +140,27 @@ class Pipeline:
         parts: Parts,
         backend: Backend,
         encode: Callable[[Features], Encoded],
-        decode: Decode,
-        segmenter: Callable[[], Segmenter],
         lock: threading.RLock,
-        batch_size: int,
+        plan: Plan,
     ) -> None:
         self.parts, self.backend = parts, backend
-        self.encode, self.decode = encode, decode
-        self.segmenter, self.lock, self.batch_size = segmenter, lock, batch_size
+        self.encode, self.lock, self.plan = encode, lock, plan
 
-    def run(self, openers: Iterable[tuple[str, Callable[[], Opened]]]) -> Iterator[tuple[Job, Passage | Failure]]:
-        """Each recording with its passage, in order, as soon as it and those before it are done.
+    def run(self, openers: Iterable[tuple[str, Callable[[], Opened]]]) -> Iterator[tuple[Job, Heard | Failure | None]]:
+        """What is certain of each recording, in order, as soon as it and all before it are; at the end of each one
+        None, or its Failure.
 
         Args:
             openers: the name of each recording, and what opens it.
         """
-        waiting: deque[tuple[Job, Segmenter]] = deque()
+        waiting: deque[Job] = deque()
         ready: list[_Piece] = []
         for name, opener in openers:
-            job, segmenter = Job(name, None), self.segmenter()
-            waiting.append((job, segmenter))
-            for piece in self._pieces(job, opener, segmenter):
+            job = Job(name, self.plan.segmenter())
+            waiting.append(job)
+            for piece in self._pieces(job, opener):
                 ready.append(piece)
-                if len(ready) >= (self.batch_size * AHEAD if self.batch_size > 1 else 1):
+                if self._enough(ready):
                     self._decode_all(ready)
                     ready = []
                     yield from self._finished(waiting)
@@ -128,22 +168,40 @@ class Pipeline:
         self._decode_all(ready)
         yield from self._finished(waiting)
 
-    def _finished(self, waiting: deque[tuple[Job, Segmenter]]) -> Iterator[tuple[Job, Passage | Failure]]:
-        while waiting and waiting[0][0].done:
-            job, segmenter = waiting.popleft()
-            if job.error is not None:
-                yield job, Failure(job.name, job.error)
-                continue
-            yield job, segmenter.join(job.clips, [job.passages[number] for number in range(len(job.clips))])
+    def _enough(self, ready: list[_Piece]) -> bool:
+        size = self.plan.batch_size
+        if size is not None:
+            return len(ready) >= (size * AHEAD if size > 1 else 1)
+        return len(ready) >= AHEAD * AUTO_ROWS or sum(piece.clip.seconds for piece in ready) >= AHEAD * AUTO_SECONDS
 
-    def _pieces(self, job: Job, opener: Callable[[], Opened], segmenter: Segmenter) -> Iterator[_Piece]:
+    def _batches(self, ordered: list[_Piece]) -> Iterator[list[_Piece]]:
+        """Batches of clips, the longest of which comes first."""
+        if self.plan.batch_size is not None:
+            yield from chunks(ordered, self.plan.batch_size)
+            return
+        while ordered:
+            rows = max(1, min(AUTO_ROWS, int(AUTO_SECONDS / max(ordered[0].clip.seconds, 0.1))))
+            yield ordered[:rows]
+            ordered = ordered[rows:]
+
+    def _finished(self, waiting: deque[Job]) -> Iterator[tuple[Job, Heard | Failure | None]]:
+        while waiting:
+            job = waiting[0]
+            for heard in job.settle():
+                yield job, heard
+            if not job.done:
+                return
+            waiting.popleft()
+            yield job, None if job.error is None else Failure(job.name, job.error)
+
+    def _pieces(self, job: Job, opener: Callable[[], Opened]) -> Iterator[_Piece]:
         """Read one recording and work out what is asked of each of its clips."""
         with ExitStack() as held:
             start = time.perf_counter()
             try:
                 job.source = source = opener()
                 stream = held.enter_context(source.stream)
-                clips = iter(segmenter.split(stream.blocks(), stream.rate, self.parts.longest))
+                clips = iter(job.segmenter.split(stream.blocks(), stream.rate, self.parts.longest))
                 while (clip := next(clips, None)) is not None:
                     piece = self._piece(job, clip)
                     job.notices += tuple(notice for notice in clip.notices if notice not in job.notices)
@@ -165,18 +223,25 @@ class Pipeline:
         offset = job.source.offset
         spans = clip.spans and tuple((start + offset, end + offset) for start, end in clip.spans)
         clip = attrs.evolve(clip, start=clip.start + offset, spans=spans)
+        self._request(job, clip, job.source.asked)  # a wish that leaves no room is told before anything is computed
+        job.clips += 1
+        return _Piece(job, job.clips - 1, clip)
+
+    def _request(self, job: Job, clip: Clip, asked: Any, forced: bool = False) -> Request:
         frames = -(-self.parts.frontend.frames(len(clip.samples)) // self.parts.encoder.stride)
         try:
-            request = self.parts.dialect.request(job.source.asked, frames)
+            request = self.parts.dialect.request(asked, frames)
         except AsrkitError as error:
             raise AudioError(f"{job.name}: {error}") from error
-        job.clips.append(attrs.evolve(clip, samples=np.zeros(0, np.float32)))
-        return _Piece(job, len(job.clips) - 1, clip, request)
+        if not forced:
+            return request
+        first = request.suppress_first | self.parts.dialect.wordless(asked)
+        return attrs.evolve(request, suppress_first=first)
 
     def _decode_all(self, pieces: list[_Piece]) -> None:
         """Decode clips, those of like length together, the longest first: what does not fit fails at once."""
         ordered = sorted((p for p in pieces if p.job.error is None), key=lambda p: -len(p.clip.samples))
-        for batch in chunks(ordered, self.batch_size):
+        for batch in self._batches(ordered):
             with self.lock:
                 self._try(batch)
 
@@ -201,31 +266,70 @@ class Pipeline:
 
     def _read(self, pieces: list[_Piece]) -> None:
         """Decode clips in one batch and give their recordings the passages."""
+        readings = self._decode([piece.job for piece in pieces], [piece.clip for piece in pieces])
+        for piece, reading in zip(pieces, readings, strict=True):
+            job, clip = piece.job, attrs.evolve(piece.clip, samples=np.zeros(0, np.float32))
+            passage = self._mended(job, reading) if self.plan.guarded else reading.passage
+            job.heard[piece.number] = Heard(clip, passage)
+            if self.plan.progress is not None:
+                assert job.source is not None
+                job.reached = max(job.reached, clip.start + clip.seconds - job.source.offset)
+                self.plan.progress(job.name, job.reached)
+
+    def _mended(self, job: Job, reading: Reading) -> Passage:
+        """The passage of a reading, looked at by the guards; a second look that fails leaves the first."""
+        assert job.source is not None
+        asked = job.source.asked
+
+        def again(clips: Sequence[Clip], forced: bool) -> list[Reading]:
+            return self._decode([job] * len(clips), clips, forced)
+
+        try:
+            return mend(reading, again, can_force=bool(self.parts.dialect.wordless(asked)))
+        except (AsrkitError, MemoryError):
+            return reading.passage
+
+    def _decode(self, jobs: Sequence[Job], clips: Sequence[Clip], forced: bool = False) -> list[Reading]:
+        """One batch: an answer for each clip."""
         start = time.perf_counter()
-        features = self.parts.frontend([piece.clip.samples for piece in pieces])
+        features = self.parts.frontend([clip.samples for clip in clips])
         middle = time.perf_counter()
         try:
-            found = self.decode(self.encode(features), [piece.request for piece in pieces])
+            encoded = self.encode(features)
+            asked = [job.source.asked for job in jobs if job.source is not None]
+            readings = self._answers(encoded, jobs, clips, asked, forced)
+            if self.plan.words and (timed := [self.parts.dialect.timed(one) for one in asked]) != asked:
+                others = self._answers(encoded, jobs, clips, timed, forced)
+                readings = [_with_times(one, other) for one, other in zip(readings, others, strict=True)]
         finally:
             self.backend.release()
-        if len(found) != len(pieces) or not all(found):
-            raise PluginError(f"the strategy gave {len(found)} results for {len(pieces)} clips, or an empty one")
-        for piece, hypotheses in zip(pieces, found, strict=True):
-            piece.job.passages[piece.number] = self._passage(piece, hypotheses[0])
         end = time.perf_counter()
-        samples = sum(len(piece.clip.samples) for piece in pieces) or 1
-        for piece in pieces:
-            share = len(piece.clip.samples) / samples
-            piece.job.spent("features", share * (middle - start))
-            piece.job.spent("inference", share * (end - middle))
+        samples = sum(len(clip.samples) for clip in clips) or 1
+        for job, clip in zip(jobs, clips, strict=True):
+            share = len(clip.samples) / samples
+            job.spent("features", share * (middle - start))
+            job.spent("inference", share * (end - middle))
+        return readings
 
-    def _passage(self, piece: _Piece, hypothesis: Any) -> Passage:
-        parts, source, clip = self.parts, piece.job.source, piece.clip
-        assert source is not None
+    def _answers(
+        self, encoded: Encoded, jobs: Sequence[Job], clips: Sequence[Clip], asked: Sequence[Any], forced: bool
+    ) -> list[Reading]:
+        """Search, and read what was found."""
+        requests = [self._request(job, clip, one, forced) for job, clip, one in zip(jobs, clips, asked, strict=True)]
+        found = self.plan.decode(encoded, requests)
+        if len(found) != len(clips) or not all(found):
+            raise PluginError(f"the strategy gave {len(found)} results for {len(clips)} clips, or an empty one")
+        return [
+            Reading(clip, hypotheses[0], self._passage(clip, hypotheses[0], one))
+            for clip, hypotheses, one in zip(clips, found, asked, strict=True)
+        ]
+
+    def _passage(self, clip: Clip, hypothesis: Hypothesis, asked: Any) -> Passage:
+        parts = self.parts
         lead = parts.frontend.lead(len(clip.samples)) / parts.frontend.rate
         step = parts.frontend.hop * parts.encoder.stride
-        clock = Clock(step, clip.start - lead, clip.start + clip.seconds, clip.start)
-        passage = parts.dialect.read(hypothesis, clock, source.asked)
+        clock = Clock(step, clip.start - lead, clip.start + clip.seconds, max(clip.start, 0.0))
+        passage = parts.dialect.read(hypothesis, clock, asked)
         if clip.seconds > parts.longest:
             text = (
                 f"{clip.seconds:.0f} s were decoded in one piece, more than the {parts.longest:g} s the model was "
@@ -233,3 +337,18 @@ class Pipeline:
             )
             passage = attrs.evolve(passage, notices=(*passage.notices, Notice("long-recording", text)))
         return passage
+
+
+def _with_times(reading: Reading, other: Reading) -> Reading:
+    """An answer whose words have the times of another one for the same clip."""
+    clip, passage = reading.clip, reading.passage
+    if not passage.text:
+        return reading
+    known = [word for segment in other.passage.segments for word in segment.words]
+    bounds = clip.spans or ((clip.start, clip.start + clip.seconds),)
+    words, found = align(passage.text, known, max(bounds[0][0], 0.0), bounds[-1][1])
+    notices = passage.notices
+    if 2 * found < len(words):
+        text = f"the model timed {found} of {len(words)} words from {clip.start:.2f} s on; the others lie between them"
+        notices = (*notices, Notice("times-estimated", text))
+    return attrs.evolve(reading, passage=attrs.evolve(passage, segments=sentences(words), notices=notices))

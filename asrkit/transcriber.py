@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import attrs
 import numpy as np
@@ -17,14 +18,17 @@ from asrkit.arrays import Encoded, Features
 from asrkit.audio_files import AudioInput, describe
 from asrkit.batching import to_device
 from asrkit.errors import OptionError, PluginError, UsageError, listed, suggestion
-from asrkit.interfaces import Backend, Decode, PreparedEncoder
+from asrkit.interfaces import Backend, Decode, PreparedEncoder, Segmenter
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names
-from asrkit.pipeline import Job, Opened, Pipeline
+from asrkit.pipeline import Job, Opened, Pipeline, Plan
 from asrkit.registry import Registry
-from asrkit.values import Failure, Notice, Passage, Recording, Transcript
+from asrkit.segmenters.joining import merge, onward, timed
+from asrkit.values import Failure, Notice, Passage, Recording, Segment, Transcript
 
-__all__ = ["Model"]
+__all__ = ["TIMESTAMPS", "Model"]
+
+TIMESTAMPS = ("none", "segment", "word")
 
 
 class Model:
@@ -110,8 +114,11 @@ class Model:
         rate: int | None = None,
         strategy: str | None = None,
         segmenter: str | None = None,
-        batch_size: int = 1,
+        batch_size: int | Literal["auto"] = "auto",
         channel: int | None = None,
+        guards: bool = True,
+        timestamps: Literal["none", "segment", "word"] | None = None,
+        progress: Callable[[str, float], None] | None = None,
         **options: Any,
     ) -> Iterator[Transcript | Failure]:
         """Transcribe recordings as they come; a recording that fails gives a Failure and does not stop the others.
@@ -122,7 +129,14 @@ class Model:
             channel: the channel to take, from 1 on; None means the mean of all.
             strategy: name of the decoding strategy, if not the model's own.
             segmenter: name of what cuts long recordings into clips, if not the model's own.
-            batch_size: clips that are decoded together, of one or several recordings.
+            batch_size: clips that are decoded together, of one or several recordings; ``"auto"`` goes by their
+                lengths.
+            guards: whether a clip is decoded again where the text is empty although somebody speaks, far too short
+                for the speech, repeats itself or does not end. What was done is among the result's warnings.
+            timestamps: ``"segment"`` times come from the model or from speech detection, ``"word"`` times from the
+                model; either is an error where there are none. ``"none"`` leaves times out. By default segments have
+                the best times there are.
+            progress: called with the name of a recording and how many of its seconds are decoded, again and again.
             options: options of the model's dialect (``language``, ``target_language``, ``task``, ``pnc``, ...), of
                 the strategy and of the segmenter (``vad``, ``max_segment``, ``overlap``). None means not given.
 
@@ -131,26 +145,85 @@ class Model:
         """
         if isinstance(sources, str | bytes | bytearray | os.PathLike | tuple | np.ndarray) or hasattr(sources, "read"):
             raise UsageError("outcomes takes several recordings: put a single one into a list")
-        if type(batch_size) is not int or batch_size < 1:
-            raise OptionError(f"batch_size must be a whole number from 1 on, found {batch_size!r}")
-        audio.check_excerpt(channel, 0, None)
-        strategy = self.parts.strategy if strategy is None else strategy
-        segmenter = self.parts.segmenter if segmenter is None else segmenter
-        wishes, searching, cutting = self._sort(options, strategy, segmenter)
-        self._ask(wishes)
-        decode = self._decode(strategy, searching)
-        factory = self._registry.get("segmenter", segmenter).load()
-        build_options(factory, cutting, f"segmenter {segmenter!r}")  # a wrong option is told before anything is read
-        pipeline = Pipeline(
-            self.parts,
-            self.backend,
-            self.encode,
-            decode,
-            lambda: build_options(factory, cutting, f"segmenter {segmenter!r}"),
-            self._lock,
+        plan, call = self._plan(
+            _Call(rate, channel, strategy or self.parts.strategy, segmenter or self.parts.segmenter, timestamps),
             batch_size,
+            guards,
+            progress,
+            options,
         )
-        return self._run(sources, _Call(rate, channel, strategy, segmenter, wishes), pipeline)
+        return self._run(sources, call, plan)
+
+    def transcribe_stream(self, blocks: Iterable[np.ndarray], rate: int, **options: Any) -> Iterator[Segment]:
+        """Transcribe a recording while it is made; each segment comes as soon as no later sound can change it.
+
+        Together they are the segments that :meth:`transcribe` would give for all blocks at once. How long a segment
+        is waited for is up to the segmenter: by default to a long pause or the end of a full window.
+
+        Args:
+            blocks: samples (S,) or (S, channels), one block after another, each of any size.
+            rate: Hz.
+            options: as for :meth:`outcomes`, but for ``batch_size``: clips are decoded as they come.
+
+        Raises:
+            AudioError: there are no samples, or some that cannot be used; segments that came before are right.
+            OptionError: an option the model does not have, or a value it cannot take.
+        """
+        if "batch_size" in options:
+            raise OptionError("transcribe_stream decodes clips as they come; it has no batch_size")
+        call = {
+            name: options.pop(name, None) for name in ("strategy", "segmenter", "channel", "timestamps", "progress")
+        }
+        plan, asked = self._plan(
+            _Call(
+                None,
+                call["channel"],
+                call["strategy"] or self.parts.strategy,
+                call["segmenter"] or self.parts.segmenter,
+                call["timestamps"],
+            ),
+            1,
+            options.pop("guards", True),
+            call["progress"],
+            options,
+        )
+        return self._stream((iter(blocks), rate), asked, plan)
+
+    def _stream(self, source: Any, call: _Call, plan: Plan) -> Iterator[Segment]:
+        latest = -math.inf
+        for _, event in self._pipeline(plan).run(self._openers([source], call)):
+            if isinstance(event, Failure):
+                raise event.error
+            for segment in () if event is None else timed(event):
+                found = onward(segment, latest)
+                latest = found.end
+                yield found
+
+    def _plan(
+        self, call: _Call, batch_size: Any, guards: bool, progress: Any, options: Mapping[str, Any]
+    ) -> tuple[Plan, _Call]:
+        """Refuse what cannot be asked for, before anything is read."""
+        if batch_size != "auto" and (type(batch_size) is not int or batch_size < 1):
+            raise OptionError(f"batch_size must be a whole number from 1 on, or 'auto', found {batch_size!r}")
+        if not isinstance(guards, bool):
+            raise OptionError(f"guards is True or False, found {guards!r}")
+        if call.timestamps not in (None, *TIMESTAMPS):
+            raise OptionError(f"timestamps is one of {', '.join(TIMESTAMPS)}, found {call.timestamps!r}")
+        audio.check_excerpt(call.channel, 0, None)
+        wishes, searching, cutting = self._sort(options, call.strategy, call.segmenter)
+        factory = self._registry.get("segmenter", call.segmenter).load()
+
+        def segmenter() -> Segmenter:
+            return build_options(factory, cutting, f"segmenter {call.segmenter!r}")
+
+        call = attrs.evolve(call, wishes=wishes, listens=segmenter().listens)
+        self._ask(wishes, call)
+        decode = self._decode(call.strategy, searching)
+        size = None if batch_size == "auto" else batch_size
+        return Plan(decode, segmenter, size, guards, call.timestamps == "word", progress), call
+
+    def _pipeline(self, plan: Plan) -> Pipeline:
+        return Pipeline(self.parts, self.backend, self.encode, self._lock, plan)
 
     def option_names(self, strategy: str | None = None, segmenter: str | None = None) -> list[str]:
         """Names of the options that :meth:`outcomes` takes."""
@@ -183,10 +256,25 @@ class Model:
                 )
         return [{name: value for name, value in given.items() if name in own} for _, own in owners]
 
-    def _ask(self, wishes: dict[str, Any]) -> tuple[Any, tuple[Notice, ...]]:
+    def _ask(self, wishes: dict[str, Any], call: _Call) -> tuple[Any, tuple[Notice, ...]]:
         """What is asked of a recording, with notices about what was assumed."""
-        asked, notices = self.parts.dialect.resolve(wishes)
+        dialect = self.parts.dialect
+        asked, notices = dialect.resolve(wishes)
+        if call.timestamps == "word":
+            dialect.timed(asked)
+        elif call.timestamps == "segment" and not call.listens and not self._knows_times(asked):
+            raise OptionError(
+                "the model gives no times for this, and nobody listens for speech: segment times need the segmenter "
+                "'pauses' with vad 'silero' or 'energy'"
+            )
         return asked, (*self.parts.notices, *notices)
+
+    def _knows_times(self, asked: Any) -> bool:
+        """Whether every answer tells times, without being asked for them."""
+        try:
+            return bool(self.parts.dialect.timed(asked) == asked)
+        except OptionError:
+            return False
 
     def _decode(self, name: str, options: dict[str, Any]) -> Decode:
         factory = self._registry.get("strategy", name).load()
@@ -204,9 +292,12 @@ class Model:
                 self._bound[key] = strategy.bind(self.parts.decoder, self.backend)
             return self._bound[key]
 
-    def _run(self, sources: Iterable[Any], call: _Call, pipeline: Pipeline) -> Iterator[Transcript | Failure]:
-        for job, outcome in pipeline.run(self._openers(sources, call)):
-            yield outcome if isinstance(outcome, Failure) else self._transcript(job, outcome)
+    def _run(self, sources: Iterable[Any], call: _Call, plan: Plan) -> Iterator[Transcript | Failure]:
+        for job, event in self._pipeline(plan).run(self._openers(sources, call)):
+            if isinstance(event, Failure):
+                yield event
+            elif event is None:
+                yield self._transcript(job, merge(job.settled), call)
 
     def _openers(self, sources: Iterable[Any], call: _Call) -> Iterator[tuple[str, Callable[[], Opened]]]:
         for source in sources:
@@ -216,7 +307,7 @@ class Model:
 
     def _open(self, given: Recording, call: _Call, name: str) -> Opened:
         """Open one recording and work out what is asked of it."""
-        asked, notices = self._ask(self._own(given, call, name))
+        asked, notices = self._ask(self._own(given, call, name), call)
         source = given.source
         if isinstance(source, np.ndarray):
             if call.rate is None:
@@ -255,7 +346,7 @@ class Model:
                 self._prepared_for = reach, context
         return context
 
-    def _transcript(self, job: Job, passage: Passage) -> Transcript:
+    def _transcript(self, job: Job, passage: Passage, call: _Call) -> Transcript:
         assert job.source is not None
         asked = job.source.asked
         return Transcript(
@@ -269,12 +360,18 @@ class Model:
             duration=job.duration,
             text=passage.text,
             raw_text=passage.raw_text,
-            segments=passage.segments,
+            segments=() if call.timestamps == "none" else self._inside(job, passage.segments),
             tokens=passage.tokens,
             warnings=(*job.notices, *passage.notices),
             timing=job.timing(self._load_time),
             revision=self._revision,
         )
+
+    def _inside(self, job: Job, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """Times within the part of the file that was read; rounding may have put one a hair outside."""
+        assert job.source is not None
+        begin = job.source.offset
+        return tuple(onward(segment, begin, begin + job.duration) for segment in segments)
 
 
 @attrs.frozen
@@ -285,4 +382,7 @@ class _Call:
     channel: int | None
     strategy: str
     segmenter: str
-    wishes: dict[str, Any]
+    timestamps: str | None
+    wishes: dict[str, Any] = attrs.field(factory=dict)
+    listens: bool = False
+    """Whether the segmenter tells where somebody speaks."""

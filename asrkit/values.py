@@ -11,6 +11,7 @@ __all__ = [
     "Clip",
     "Clock",
     "Failure",
+    "Heard",
     "Hypothesis",
     "Notice",
     "Passage",
@@ -143,6 +144,14 @@ class Passage:
     segments: tuple[Segment, ...] = ()
     """Stretches of the text whose times the model knows; a text without them gets those of the speech in its clip."""
     notices: tuple[Notice, ...] = ()
+
+
+@attrs.frozen
+class Heard:
+    """A clip and what was read from it."""
+
+    clip: Clip
+    passage: Passage
 
 
 @attrs.frozen

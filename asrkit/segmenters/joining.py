@@ -6,9 +6,12 @@ import difflib
 import math
 from collections.abc import Sequence
 
-from asrkit.values import Clip, Passage, Segment, Word
+import attrs
 
-__all__ = ["join", "seam", "spread"]
+from asrkit.alignment import without_marks
+from asrkit.values import Clip, Heard, Passage, Segment, Word
+
+__all__ = ["merge", "onward", "part", "seam", "spread", "timed"]
 
 Span = tuple[float, float]
 
@@ -21,44 +24,45 @@ PAUSE = 0.5
 """Seconds between two stretches of speech that make them two segments."""
 
 
-def join(clips: Sequence[Clip], passages: Sequence[Passage]) -> Passage:
-    """One passage for the whole recording: what two clips heard both is said once, and times come from the words if
-    they have some, else from the speech that was detected.
+def part(left: Heard, right: Heard) -> tuple[Heard, Heard]:
+    """Two neighbouring clips without what both heard: the words in their overlap are said once.
 
-    Tokens and raw texts are those of all clips, one after another, as the model gave them.
+    Tokens and raw texts stay as the model gave them.
     """
-    words = [_words(passage) for passage in passages]
-    bounds = [[0, len(found)] for found in words]
-    spans = [_bounds(clip) for clip in clips]
-    for n, clip in enumerate(clips[1:], 1):
-        if clip.overlap <= 0:
-            continue
-        left, right = words[n - 1], words[n]
-        cut, onward = seam(
-            [word.text for word in left],
-            [word.text for word in right],
-            _share(clip.overlap, clips[n - 1], passages[n - 1]),
-            _share(clip.overlap, clip, passages[n]),
-        )
-        bounds[n - 1][1], bounds[n][0] = max(cut, bounds[n - 1][0]), onward
-        middle = clip.start + clip.overlap / 2
-        spans[n - 1] = _inside(spans[n - 1], -math.inf, middle)
-        spans[n] = _inside(spans[n], middle, math.inf)
+    overlap = right.clip.overlap
+    if overlap <= 0:
+        return left, right
+    ours, theirs = _words(left.passage), _words(right.passage)
+    cut, onward = seam(
+        [word.text for word in ours],
+        [word.text for word in theirs],
+        overlap / left.clip.seconds * len(ours),
+        overlap / right.clip.seconds * len(theirs),
+    )
+    middle = right.clip.start + overlap / 2
+    return (
+        Heard(_inside(left.clip, -math.inf, middle), _cut(left.passage, ours, 0, cut)),
+        Heard(_inside(right.clip, middle, math.inf), _cut(right.passage, theirs, onward, len(theirs))),
+    )
+
+
+def timed(heard: Heard) -> tuple[Segment, ...]:
+    """The segments of a clip: those of the model if it knows times, else its text over the speech that was heard."""
+    clip, passage = heard.clip, heard.passage
+    if passage.segments or not passage.text:
+        return passage.segments
+    return tuple(spread(passage.text, clip.spans or [(clip.start, clip.start + clip.seconds)]))
+
+
+def merge(pieces: Sequence[Heard]) -> Passage:
+    """One passage for clips that follow each other and have nothing in common any more; times do not go back."""
+    passages = [piece.passage for piece in pieces]
     segments: list[Segment] = []
-    texts = []
-    for passage, found, (first, last), times in zip(passages, words, bounds, spans, strict=True):
-        whole = (first, last) == (0, len(found))
-        text = passage.text if whole else " ".join(word.text for word in found[first:last])
-        if text:
-            texts.append(text)
-        if passage.segments and whole:
-            segments += passage.segments
-        elif any(segment.words for segment in passage.segments):
-            segments += _cut(passage.segments, first, last)
-        elif text:
-            segments += spread(text, times)
+    for piece in pieces:
+        for segment in timed(piece):
+            segments.append(onward(segment, segments[-1].end if segments else -math.inf))
     return Passage(
-        text=" ".join(texts),
+        text=" ".join(passage.text for passage in passages if passage.text),
         raw_text=" ".join(passage.raw_text for passage in passages),
         tokens=tuple(token for passage in passages for token in passage.tokens),
         segments=tuple(segments),
@@ -66,35 +70,46 @@ def join(clips: Sequence[Clip], passages: Sequence[Passage]) -> Passage:
     )
 
 
+def onward(segment: Segment, earliest: float, latest: float = math.inf) -> Segment:
+    """A segment moved so that it and its words begin after one time and end before another."""
+    if segment.start >= earliest and segment.end <= latest:
+        return segment
+
+    def within(time: float) -> float:
+        return min(max(time, earliest), latest)
+
+    words = tuple(attrs.evolve(word, start=within(word.start), end=within(word.end)) for word in segment.words)
+    return attrs.evolve(segment, start=within(segment.start), end=within(segment.end), words=words)
+
+
 def _words(passage: Passage) -> list[Word]:
     timed = [word for segment in passage.segments for word in segment.words]
     return timed or [Word(text, 0.0, 0.0) for text in passage.text.split()]
 
 
-def _bounds(clip: Clip) -> list[Span]:
-    """Where the speech of a clip is; all of it if nobody listened."""
-    return list(clip.spans) if clip.spans else [(clip.start, clip.start + clip.seconds)]
+def _inside(clip: Clip, first: float, last: float) -> Clip:
+    """A clip with only the speech between two times; its start and seconds stay."""
+    if not clip.spans:
+        start, end = max(clip.start, first), min(clip.start + clip.seconds, last)
+        return attrs.evolve(clip, spans=((start, max(start, end)),))
+    cut = [(max(start, first), min(end, last)) for start, end in clip.spans if start < last and end > first]
+    edge = min(max(clip.spans[0][0], first), last)
+    return attrs.evolve(clip, spans=tuple(cut) or ((edge, edge),))
 
 
-def _inside(spans: Sequence[Span], first: float, last: float) -> list[Span]:
-    cut = [(max(start, first), min(end, last)) for start, end in spans if start < last and end > first]
-    return cut or [(min(max(spans[0][0], first), last), max(min(spans[-1][1], last), first))]
-
-
-def _share(overlap: float, clip: Clip, passage: Passage) -> float:
-    """How many of a clip's words should lie in the overlap, if they were spoken evenly."""
-    return overlap / clip.seconds * len(_words(passage))
-
-
-def _cut(segments: Sequence[Segment], first: int, last: int) -> list[Segment]:
-    """Segments with only the words from ``first`` to ``last``."""
-    kept, count = [], 0
-    for segment in segments:
-        words = segment.words[max(first - count, 0) : max(last - count, 0)]
+def _cut(passage: Passage, words: Sequence[Word], first: int, last: int) -> Passage:
+    """A passage with only the words from ``first`` to ``last``."""
+    if (first, last) == (0, len(words)):
+        return passage
+    segments, count = [], 0
+    for segment in passage.segments:
+        kept = segment.words[max(first - count, 0) : max(last - count, 0)]
         count += len(segment.words)
-        if words:
-            kept.append(Segment(" ".join(word.text for word in words), words[0].start, words[-1].end, words))
-    return kept
+        if kept:
+            text = " ".join(word.text for word in kept)
+            segments.append(attrs.evolve(segment, text=text, start=kept[0].start, end=kept[-1].end, words=kept))
+    text = " ".join(word.text for word in words[first:last])
+    return attrs.evolve(passage, text=text, segments=tuple(segments))
 
 
 def seam(left: Sequence[str], right: Sequence[str], tail: float, head: float) -> tuple[int, int]:
@@ -114,17 +129,12 @@ def seam(left: Sequence[str], right: Sequence[str], tail: float, head: float) ->
     """
     first = max(len(left) - math.ceil(tail) - SPARE, 0)
     last = min(math.ceil(head) + SPARE, len(right))
-    ours, theirs = [_plain(word) for word in left[first:]], [_plain(word) for word in right[:last]]
+    ours, theirs = [without_marks(word) for word in left[first:]], [without_marks(word) for word in right[:last]]
     match = difflib.SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match()
     if match.size > 1 or (match.size == 1 and len(ours[match.a]) > 3):
         half = match.size // 2
         return first + match.a + half, match.b + half
     return len(left) - min(round(tail / 2), len(left)), min(round(head / 2), len(right))
-
-
-def _plain(word: str) -> str:
-    """A word without what a clip's edge changes: capitals and punctuation."""
-    return "".join(letter for letter in word.casefold() if letter.isalnum()) or word
 
 
 def spread(text: str, spans: Sequence[Span]) -> list[Segment]:

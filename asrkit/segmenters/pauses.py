@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 import attrs
 import numpy as np
 
-from asrkit.errors import OptionError
-from asrkit.segmenters.detectors import Detector, choose_detector
-from asrkit.segmenters.joining import join
+from asrkit.segmenters.detectors import Detector, check_detector, choose_detector
+from asrkit.segmenters.joining import part
+from asrkit.segmenters.limits import check_limits, clip_limits
 from asrkit.segmenters.spans import best_pause, quietest, spans_of
-from asrkit.values import Clip, Notice, Passage
+from asrkit.values import Clip, Heard, Notice
 
 __all__ = ["Pauses"]
 
@@ -47,10 +47,13 @@ class Pauses:
     """Seconds that two clips share where there was no pause between them; by default two, or a quarter of a clip."""
 
     def __attrs_post_init__(self) -> None:
-        if self.max_segment is not None and not 1 <= self.max_segment < 1e6:
-            raise OptionError(f"max_segment is a number of seconds from 1 on, found {self.max_segment:g}")
-        if self.overlap is not None and not 0 <= self.overlap < 1e6:
-            raise OptionError(f"overlap is a number of seconds from 0 on, found {self.overlap:g}")
+        check_limits(self.max_segment, self.overlap)
+        check_detector(self.vad)
+
+    @property
+    def listens(self) -> bool:
+        """Whether speech is detected."""
+        return self.vad != "none"
 
     def split(self, blocks: Iterable[np.ndarray], rate: int, longest: float) -> Iterator[Clip]:
         """Clips of a recording, as soon as they are certain; of the recording only about one window is kept.
@@ -60,19 +63,16 @@ class Pauses:
             rate: Hz.
             longest: seconds that the model takes in one piece.
         """
-        limit = longest if self.max_segment is None else min(self.max_segment, longest)
-        overlap = min(2.0, limit / 4) if self.overlap is None else self.overlap
-        if overlap > limit / 2:
-            raise OptionError(f"overlap is at most half of a clip, {limit / 2:g} s here, found {overlap:g}")
+        limit, overlap = clip_limits(self.max_segment, self.overlap, longest)
         detector, notices = choose_detector(self.vad, rate)
         cutter = _Cutter(detector, notices, rate, limit, overlap)
         for block in blocks:
             yield from cutter.hear(block)
         yield from cutter.end()
 
-    def join(self, clips: list[Clip], passages: list[Passage]) -> Passage:
-        """One passage for the whole recording."""
-        return join(clips, passages)
+    def part(self, left: Heard, right: Heard) -> tuple[Heard, Heard]:
+        """What each of two clips contributes."""
+        return part(left, right)
 
 
 class _Cutter:

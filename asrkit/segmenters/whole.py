@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import attrs
 import numpy as np
 
-from asrkit.segmenters.joining import join
-from asrkit.values import Clip, Passage
+from asrkit.segmenters.joining import part
+from asrkit.values import Clip, Heard
 
 __all__ = ["Whole"]
 
@@ -17,10 +17,12 @@ __all__ = ["Whole"]
 class Whole:
     """Decode a recording in one piece, whatever its length."""
 
+    listens = False
+
     def split(self, blocks: Iterable[np.ndarray], rate: int, longest: float) -> Iterator[Clip]:
         """One clip with everything."""
         yield Clip(np.concatenate(list(blocks)), rate=rate)
 
-    def join(self, clips: list[Clip], passages: list[Passage]) -> Passage:
-        """The one passage."""
-        return join(clips, passages)
+    def part(self, left: Heard, right: Heard) -> tuple[Heard, Heard]:
+        """What each of two clips contributes."""
+        return part(left, right)

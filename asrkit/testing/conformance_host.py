@@ -10,7 +10,7 @@ import numpy as np
 from asrkit.errors import CheckpointError, OptionError
 from asrkit.interfaces import Checkpoint, Dialect, Frontend, Segmenter, Tokenizer
 from asrkit.options import option_names
-from asrkit.values import Clip, Clock, Hypothesis, Passage
+from asrkit.values import Clip, Clock, Heard, Hypothesis, Passage
 
 __all__ = [
     "check_checkpoint",
@@ -85,6 +85,14 @@ def check_dialect(dialect: Dialect, size: int) -> None:
     assert request.limit > 0, "a clip of 100 frames must have room for text"
     assert request.stops, "something must end a row"
     assert request.prompt == dialect.prompt(options), "request() and prompt() disagree"
+    assert all(0 <= id_ < size for id_ in dialect.wordless(options)), "wordless() gives ids of the decoder"
+    try:
+        timed = dialect.timed(options)
+    except OptionError:
+        pass
+    else:
+        assert isinstance(timed, dialect.Options), "timed() gives the dialect's Options"
+        assert dialect.timed(timed) == timed, "timed() of its own result changes nothing"
     for tokens in ((), tuple(range(min(size, 8)))):
         passage = dialect.read(Hypothesis(tokens, (-0.5,) * len(tokens), True), Clock(0.08, 0.0, 8.0), options)
         assert isinstance(passage, Passage), "read() gives a Passage"
@@ -98,7 +106,7 @@ def check_dialect(dialect: Dialect, size: int) -> None:
 
 def check_segmenter(segmenter: Segmenter, rate: int = 16000) -> None:
     """Clips in order, inside the recording and of a bearable length, the same for blocks of any size; silence may be
-    left out. Passages are joined in order."""
+    left out. What two clips have both heard is said once."""
     samples = noise(25.0, rate)
     clips = list(segmenter.split(iter([samples]), rate, 10.0))
     assert clips, "a recording with sound gives clips"
@@ -117,12 +125,16 @@ def check_segmenter(segmenter: Segmenter, rate: int = 16000) -> None:
     assert [(c.start, c.seconds, c.spans) for c in again] == [(c.start, c.seconds, c.spans) for c in clips], (
         "the size of blocks changes the clips"
     )
-    two = [Clip(samples[:rate], rate=rate), Clip(samples[rate : 2 * rate], 1.0, rate=rate)]
-    joined = segmenter.join(two, [Passage("one", " one", (1,)), Passage("two", " two", (2,))])
-    assert joined.text == "one two", f"joined as {joined.text!r}"
-    assert joined.tokens == (1, 2), f"joined as {joined.tokens}"
-    alone = segmenter.join(two[:1], [Passage("one", " one", (1,))])
-    assert (alone.text, alone.raw_text, alone.tokens) == ("one", " one", (1,)), "one passage is the whole"
+    assert isinstance(segmenter.listens, bool), "listens says whether its clips tell where somebody speaks"
+    if segmenter.listens:
+        assert all(clip.spans is not None for clip in clips), "a segmenter that listens gives spans, if empty ones"
+    left = Heard(Clip(samples[:rate], rate=rate), Passage("one two three", "", (1,)))
+    apart = Heard(Clip(samples[rate : 2 * rate], 1.0, rate=rate), Passage("four", "", (2,)))
+    assert segmenter.part(left, apart) == (left, apart), "clips that share nothing keep their text"
+    shared = Clip(samples[rate // 2 : 2 * rate], 0.5, overlap=0.5, rate=rate)
+    parted = segmenter.part(left, Heard(shared, Passage("two three four", "", (2,))))
+    joined = " ".join(heard.passage.text for heard in parted).strip()
+    assert joined == "one two three four", f"what two clips heard both is said once, found {joined!r}"
 
 
 def check_checkpoint(checkpoint: Checkpoint) -> None:

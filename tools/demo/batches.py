@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from grammar import LANGUAGES, plain
-from model import FRAME, LAST_FRAME
+from model import FRAME, LAST_FRAME, MOST_TOKENS
 from nemo.collections.common.tokenizers.canary_tokenizer import CanaryTokenizer
 
 PROMPT = 9  # tokens
@@ -183,7 +183,7 @@ class Maker:
         for row, example in zip(features, group, strict=True):
             part = example.shard[example.start : example.start + example.frames].astype(np.float32)
             row[: example.frames] = part if self._calm else self._augmented(part)
-        kinds = self._rng.choices(["pnc", "nopnc", "timed"], [55, 25, 20], k=len(group))
+        kinds = [self._kind(example) for example in group]
         sequences = [
             self._sequence(example, example.language, kind) for example, kind in zip(group, kinds, strict=True)
         ]
@@ -198,6 +198,11 @@ class Maker:
         lengths = torch.tensor([example.frames for example in group])
         mels = torch.from_numpy(features).transpose(1, 2)
         return Batch(mels, lengths, tokens, token_lengths, labels, spans)
+
+    def _kind(self, example: Example) -> str:
+        kind = self._rng.choices(["pnc", "nopnc", "timed"], [50, 20, 30])[0]
+        # The times of very many words do not fit the decoder.
+        return kind if PROMPT + len(example.targets[example.language, kind]) < MOST_TOKENS else "pnc"
 
     def _translation(self, example: Example) -> list[int]:
         target = self._rng.choice(LANGUAGES[1:]) if example.language == "en" else "en"

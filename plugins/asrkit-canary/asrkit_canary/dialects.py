@@ -11,18 +11,19 @@ from typing import Any, ClassVar
 
 import attrs
 
+from asrkit.alignment import sentences
 from asrkit.config import Config
 from asrkit.errors import OptionError, listed, suggestion
 from asrkit.interfaces import Tokenizer
 from asrkit.models import ModelSpec
-from asrkit.options import build_options
-from asrkit.values import Clock, Hypothesis, Notice, Passage, Request, Segment, Word
+from asrkit.options import build_options, option_names
+from asrkit.values import Clock, Hypothesis, Notice, Passage, Request, Word
 from asrkit_canary.tokenizers import SPECIAL, Aggregate
 
 __all__ = ["Canary", "Canary2", "Canary2Options", "CanaryOptions", "Limits"]
 
 TIMED = re.compile(r"<\|(\d+)\|>(.*?)<\|(\d+)\|>")
-SENTENCE_ENDS = (".", "?", "!")
+MARK = re.compile(r"<\|\d+\|>")
 
 
 @attrs.frozen
@@ -103,8 +104,11 @@ class Canary:
         self.limits = limits
         self.languages = tuple(languages or tokenizer.languages)
         self.translations = translations
-        self.timed = timed
+        self._times_words = timed
         self.stop, self.pad = self._token("<|endoftext|>"), self._token("<pad>")
+        pieces = {id_: tokenizer.piece(id_) for id_ in range(tokenizer.size)}
+        self._specials = frozenset(id_ for id_, piece in pieces.items() if SPECIAL.fullmatch(piece) or piece == "<unk>")
+        self._marks = frozenset(id_ for id_ in self._specials if MARK.fullmatch(pieces[id_]))
 
     @classmethod
     def build(cls, tokenizer: Tokenizer, config: Config, spec: ModelSpec | None = None, timed: bool = True) -> Canary:
@@ -148,7 +152,7 @@ class Canary:
             targets = [there for here, there in pairs if here == source]
             raise OptionError(f"the model does not translate {source!r} to {target!r}, only to: {listed(targets)}")
         options: Any = build_options(self.Options, values, "the model")
-        if not self.timed and getattr(options, "timestamp", False):
+        if not self._times_words and getattr(options, "timestamp", False):
             raise OptionError(
                 "the model writes no timestamp tokens: it comes with a CTC aligner, which this version does not run"
             )
@@ -206,6 +210,19 @@ class Canary:
         elif text and getattr(options, "timestamp", False):
             notices.append(Notice("no-times", "timestamps were asked for, the model gave none"))
         return Passage(text, raw, tuple(tokens), sentences(words), tuple(notices))
+
+    def timed(self, options: Any) -> Any:
+        """Options for an answer with timestamp tokens."""
+        if not self._times_words or "timestamp" not in option_names(self.Options):
+            raise OptionError("the model gives no times of words; segment times come from speech detection")
+        if options.language != options.target_language:
+            raise OptionError("the model times the words that are spoken, not those of a translation")
+        return attrs.evolve(options, timestamp=True)
+
+    def wordless(self, options: Any) -> frozenset[int]:
+        """Special tokens, and ids that the vocabulary has not; timestamps are allowed where they are asked for."""
+        timed = getattr(options, "timestamp", False)
+        return self._specials - self._marks if timed else self._specials
 
     def _slots(self, options: Any) -> list[str]:
         return [
@@ -289,16 +306,3 @@ def timed_words(raw: str, clock: Clock) -> tuple[Word, ...]:
             start, end = (clock.seconds(int(match[n])) for n in (1, 3))
             found.append(Word(text, start, max(start, end)))
     return tuple(found)
-
-
-def sentences(words: Sequence[Word]) -> tuple[Segment, ...]:
-    """Words collected into segments that end with a full stop, a question or an exclamation mark."""
-    segments: list[Segment] = []
-    current: list[Word] = []
-    for word in words:
-        current.append(word)
-        if word.text.endswith(SENTENCE_ENDS) or word is words[-1]:
-            text = " ".join(w.text for w in current)
-            segments.append(Segment(text, current[0].start, current[-1].end, tuple(current)))
-            current = []
-    return tuple(segments)

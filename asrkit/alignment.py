@@ -1,0 +1,94 @@
+"""The words of one text with the times of another one of the same speech."""
+
+from __future__ import annotations
+
+import difflib
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from asrkit.values import Segment, Word
+
+__all__ = ["align", "sentences", "without_marks"]
+
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+CLOSING = "\"'”’»)]」』"
+
+
+def align(text: str, known: Sequence[Word], start: float, end: float) -> tuple[tuple[Word, ...], int]:
+    """The words of a text, each with its times, and how many of them found theirs.
+
+    Words that both texts have in common take the times of the other text. Words without one lie evenly, by their
+    letters, between the neighbours that have one. Times never go back.
+
+    Args:
+        text: whose words are wanted.
+        known: words of the same speech, as somebody else wrote them, with their times.
+        start, end: seconds between which everything was said.
+    """
+    words = text.split()
+    found: list[Word | None] = [None] * len(words)
+    known = _forward(known)
+    ours, theirs = [without_marks(word) for word in words], [without_marks(word.text) for word in known]
+    for block in difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
+        for n in range(block.size):
+            found[block.a + n] = known[block.b + n]
+    times: list[Word] = []
+    n = 0
+    while n < len(words):
+        word = found[n]
+        if word is not None:
+            times.append(Word(words[n], word.start, max(word.start, word.end)))
+            n += 1
+            continue
+        last = next((m for m in range(n, len(words)) if found[m] is not None), len(words))
+        before = times[-1].end if times else start
+        after = found[last].start if last < len(words) else end  # type: ignore[union-attr]  # it is not None there
+        times += _between(words[n:last], before, max(after, before))
+        n = last
+    return tuple(times), sum(word is not None for word in found)
+
+
+def sentences(words: Sequence[Word]) -> tuple[Segment, ...]:
+    """Words collected into segments that end with a sentence."""
+    segments: list[Segment] = []
+    current: list[Word] = []
+    for n, word in enumerate(words):
+        current.append(word)
+        if word.text.rstrip(CLOSING).endswith(SENTENCE_ENDS) or n == len(words) - 1:
+            text = " ".join(each.text for each in current)
+            segments.append(Segment(text, current[0].start, current[-1].end, tuple(current)))
+            current = []
+    return tuple(segments)
+
+
+def without_marks(word: str) -> str:
+    """A word without capitals and punctuation, which two writers of the same speech may see differently."""
+    return "".join(letter for letter in word.casefold() if letter.isalnum()) or word
+
+
+def _forward(words: Sequence[Word]) -> list[Word]:
+    """The most words that one can keep so that times do not go back, none lasting into the next."""
+    ends: list[float] = []  # the smallest start with which a row of so many words can end
+    rows: list[int] = []
+    before: list[int | None] = []
+    for n, word in enumerate(words):
+        place = bisect_right(ends, word.start)
+        before.append(rows[place - 1] if place else None)
+        ends[place : place + 1], rows[place : place + 1] = [word.start], [n]
+    kept: list[Word] = []
+    n_: int | None = rows[-1] if rows else None
+    while n_ is not None:
+        end = min(words[n_].end, kept[-1].start) if kept else words[n_].end
+        kept.append(Word(words[n_].text, words[n_].start, max(end, words[n_].start)))
+        n_ = before[n_]
+    return kept[::-1]
+
+
+def _between(words: Sequence[str], start: float, end: float) -> list[Word]:
+    letters = sum(len(word) for word in words)
+    times, said = [], 0
+    for word in words:
+        first = start + (end - start) * said / letters
+        said += len(word)
+        times.append(Word(word, first, start + (end - start) * said / letters))
+    return times

@@ -1,0 +1,44 @@
+"""How long a clip may be, and how much of it the next one shares."""
+
+from __future__ import annotations
+
+from asrkit.errors import OptionError
+
+__all__ = ["MOST_SHARED", "check_limits", "clip_limits"]
+
+MOST_SHARED = 2.0
+"""Seconds that two clips share unless somebody says otherwise, or a quarter of a short clip: some five words."""
+
+
+def check_limits(max_segment: float | None, overlap: float | None) -> None:
+    """Refuse what no model could make sense of.
+
+    Raises:
+        OptionError: a number of seconds cannot be.
+    """
+    if max_segment is not None and not 1 <= max_segment < 1e6:
+        raise OptionError(f"max_segment is a number of seconds from 1 on, found {max_segment:g}")
+    if overlap is not None and not 0 <= overlap < 1e6:
+        raise OptionError(f"overlap is a number of seconds from 0 on, found {overlap:g}")
+
+
+def clip_limits(max_segment: float | None, overlap: float | None, longest: float) -> tuple[float, float]:
+    """Seconds of the longest clip, and those that two clips share.
+
+    Args:
+        max_segment, overlap: what was asked for.
+        longest: what the model was trained on.
+
+    Raises:
+        OptionError: they do not go together.
+    """
+    if max_segment is not None and max_segment > longest:
+        raise OptionError(
+            f"max_segment is at most {longest:g} s, which the model was trained on, found {max_segment:g}; "
+            "the segmenter 'whole' does not cut at all"
+        )
+    limit = longest if max_segment is None else max_segment
+    shared = min(MOST_SHARED, limit / 4) if overlap is None else overlap
+    if shared > limit / 2:
+        raise OptionError(f"overlap is at most half of a clip, {limit / 2:g} s here, found {shared:g}")
+    return limit, shared
