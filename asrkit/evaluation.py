@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -68,9 +68,9 @@ class Plan:
     normalizer: str = "none"
     worst: int = 5
     strategy: str | None = None
-    batch_size: int = 8
+    batch_size: int | Literal["auto"] = "auto"
     options: Mapping[str, Any] = attrs.field(factory=dict)
-    """Options of the model's dialect and of the strategy, without languages."""
+    """Options of ``Model.outcomes``, without languages."""
     said: Mapping[str, Any] = attrs.field(factory=dict)
     """All options by name, for the report."""
 

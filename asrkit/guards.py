@@ -36,6 +36,7 @@ SHORTEST = 4.0
 """Seconds of the shortest clip that is halved."""
 HALVES_SHARE = 1.0
 """Seconds that two halves share where there is no pause between them."""
+AGAIN = "it was decoded again in halves"
 HOP = 0.032
 """Seconds, the grid on which a quiet place is looked for."""
 
@@ -144,12 +145,12 @@ def _speechless(reading: Reading, problem: str, read: Read, can_force: bool) -> 
         again = read([variant], False)[0]
         if again.passage.text and _problem(again) in (None, "early-stop"):
             text = f"{_where(clip)} the model gave no text although somebody speaks; it did {how}"
-            return _noted(again.passage, Notice("no-text-retried", text))
+            return _noted(again.passage, Notice("mended-no-text", text))
     if clip.sure and can_force:
         again = read([clip], True)[0]
         if again.passage.text and _problem(again) in (None, "early-stop"):
             text = f"{_where(clip)} the model gave no text although somebody speaks; its most probable words were taken"
-            return _noted(again.passage, Notice("no-text-forced", text))
+            return _noted(again.passage, Notice("forced-text", text))
     text = f"{_where(clip)} somebody seems to speak, but the model gives no text"
     return _noted(reading.passage, Notice(problem, text))
 
@@ -188,21 +189,26 @@ def _halved(reading: Reading, problem: str, read: Read, can_force: bool) -> Pass
     if problem == "early-stop":
         if again is None or _letters(again.text) < EARLY_GAIN * _letters(passage.text):
             return passage  # somebody speaks slowly
-        text = f"{_where(clip)} the text was far too short for the speech; decoded again in halves"
-        return _noted(again, Notice("early-stop", text))
+        return _noted(
+            again, Notice("mended-early-stop", f"{_where(clip)} the text was too short for the speech; {AGAIN}")
+        )
+    what = f"repeated {loop(passage.text)!r}" if problem == "loop" else "did not end"
     if again is not None and again.text:
-        what = "did not end" if problem == "token-limit" else f"repeated {loop(passage.text)!r}"
-        return _noted(again, Notice(problem, f"{_where(clip)} the text {what}; decoded again in halves"))
+        left = [notice for notice in again.notices if notice.code in (problem, "loop", "token-limit")]
+        again = attrs.evolve(again, notices=tuple(notice for notice in again.notices if not _ours(notice)))
+        code, help_ = (left[0].code, ", which did not help everywhere") if left else (f"mended-{problem}", "")
+        return _noted(again, Notice(code, f"{_where(clip)} the text {what}; {AGAIN}{help_}"))
     unit = loop(passage.text)
     if unit is None or _letters(passage.text) < FASTEST * clip.seconds:
-        code = "loop" if unit is not None else "token-limit"
-        what = (
-            f"the text repeats {unit!r}" if unit is not None else "the text may be cut off at the limit of its length"
-        )
-        return _noted(passage, Notice(code, f"{_where(clip)} {what}"))
+        text = "the text may be cut off at the limit of its length" if unit is None else f"the text repeats {unit!r}"
+        return _noted(passage, Notice("token-limit" if unit is None else "loop", f"{_where(clip)} {text}"))
     text = f"{_where(clip)} the text repeated {unit!r} more often than anybody could say it; it was written once"
     once = Passage(unlooped(passage.text), passage.raw_text, passage.tokens, notices=passage.notices)
     return _noted(once, Notice("loop", text))
+
+
+def _ours(notice: Notice) -> bool:
+    return notice.code.startswith("mended-") or notice.code in ("loop", "token-limit")
 
 
 def _in_halves(clip: Clip, read: Read, can_force: bool) -> Passage:

@@ -223,16 +223,12 @@ class Pipeline:
         offset = job.source.offset
         spans = clip.spans and tuple((start + offset, end + offset) for start, end in clip.spans)
         clip = attrs.evolve(clip, start=clip.start + offset, spans=spans)
-        self._request(job, clip, job.source.asked)  # a wish that leaves no room is told before anything is computed
         job.clips += 1
         return _Piece(job, job.clips - 1, clip)
 
-    def _request(self, job: Job, clip: Clip, asked: Any, forced: bool = False) -> Request:
+    def _request(self, clip: Clip, asked: Any, forced: bool) -> Request:
         frames = -(-self.parts.frontend.frames(len(clip.samples)) // self.parts.encoder.stride)
-        try:
-            request = self.parts.dialect.request(asked, frames)
-        except AsrkitError as error:
-            raise AudioError(f"{job.name}: {error}") from error
+        request = self.parts.dialect.request(asked, frames)
         if not forced:
             return request
         first = request.suppress_first | self.parts.dialect.wordless(asked)
@@ -297,9 +293,9 @@ class Pipeline:
         try:
             encoded = self.encode(features)
             asked = [job.source.asked for job in jobs if job.source is not None]
-            readings = self._answers(encoded, jobs, clips, asked, forced)
+            readings = self._answers(encoded, clips, asked, forced)
             if self.plan.words and (timed := [self.parts.dialect.timed(one) for one in asked]) != asked:
-                others = self._answers(encoded, jobs, clips, timed, forced)
+                others = self._answers(encoded, clips, timed, forced)
                 readings = [_with_times(one, other) for one, other in zip(readings, others, strict=True)]
         finally:
             self.backend.release()
@@ -311,11 +307,9 @@ class Pipeline:
             job.spent("inference", share * (end - middle))
         return readings
 
-    def _answers(
-        self, encoded: Encoded, jobs: Sequence[Job], clips: Sequence[Clip], asked: Sequence[Any], forced: bool
-    ) -> list[Reading]:
+    def _answers(self, encoded: Encoded, clips: Sequence[Clip], asked: Sequence[Any], forced: bool) -> list[Reading]:
         """Search, and read what was found."""
-        requests = [self._request(job, clip, one, forced) for job, clip, one in zip(jobs, clips, asked, strict=True)]
+        requests = [self._request(clip, one, forced) for clip, one in zip(clips, asked, strict=True)]
         found = self.plan.decode(encoded, requests)
         if len(found) != len(clips) or not all(found):
             raise PluginError(f"the strategy gave {len(found)} results for {len(clips)} clips, or an empty one")

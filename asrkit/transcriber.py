@@ -145,13 +145,8 @@ class Model:
         """
         if isinstance(sources, str | bytes | bytearray | os.PathLike | tuple | np.ndarray) or hasattr(sources, "read"):
             raise UsageError("outcomes takes several recordings: put a single one into a list")
-        plan, call = self._plan(
-            _Call(rate, channel, strategy or self.parts.strategy, segmenter or self.parts.segmenter, timestamps),
-            batch_size,
-            guards,
-            progress,
-            options,
-        )
+        call = self._call(rate, channel, strategy, segmenter, timestamps)
+        plan, call = self._plan(call, batch_size, guards, progress, options)
         return self._run(sources, call, plan)
 
     def transcribe_stream(self, blocks: Iterable[np.ndarray], rate: int, **options: Any) -> Iterator[Segment]:
@@ -171,23 +166,10 @@ class Model:
         """
         if "batch_size" in options:
             raise OptionError("transcribe_stream decodes clips as they come; it has no batch_size")
-        call = {
-            name: options.pop(name, None) for name in ("strategy", "segmenter", "channel", "timestamps", "progress")
-        }
-        plan, asked = self._plan(
-            _Call(
-                None,
-                call["channel"],
-                call["strategy"] or self.parts.strategy,
-                call["segmenter"] or self.parts.segmenter,
-                call["timestamps"],
-            ),
-            1,
-            options.pop("guards", True),
-            call["progress"],
-            options,
-        )
-        return self._stream((iter(blocks), rate), asked, plan)
+        given = {name: options.pop(name, None) for name in ("channel", "strategy", "segmenter", "timestamps")}
+        guards, progress = options.pop("guards", True), options.pop("progress", None)
+        plan, call = self._plan(self._call(None, **given), 1, guards, progress, options)
+        return self._stream((iter(blocks), rate), call, plan)
 
     def _stream(self, source: Any, call: _Call, plan: Plan) -> Iterator[Segment]:
         latest = -math.inf
@@ -198,6 +180,17 @@ class Model:
                 found = onward(segment, latest)
                 latest = found.end
                 yield found
+
+    def _call(
+        self,
+        rate: int | None,
+        channel: int | None,
+        strategy: str | None,
+        segmenter: str | None,
+        timestamps: str | None,
+    ) -> _Call:
+        strategy = self.parts.strategy if strategy is None else strategy
+        return _Call(rate, channel, strategy, self.parts.segmenter if segmenter is None else segmenter, timestamps)
 
     def _plan(
         self, call: _Call, batch_size: Any, guards: bool, progress: Any, options: Mapping[str, Any]
@@ -251,7 +244,7 @@ class Model:
                 raise OptionError(f"option {name!r} is set when the model is loaded: load_model(..., {name}=...)")
             if name not in names:
                 raise OptionError(
-                    f"model {self.name!r} with strategy {strategy!r} has no option {name!r}"
+                    f"model {self.name!r} with strategy {strategy!r} and segmenter {segmenter!r} has no option {name!r}"
                     f"{suggestion(name, names)}; it has: {listed(names)}"
                 )
         return [{name: value for name, value in given.items() if name in own} for _, own in owners]

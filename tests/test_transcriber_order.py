@@ -42,7 +42,7 @@ def test_outcomes_come_as_they_are_made(model, say):
             taken.append(text)
             yield say(text)
 
-    outcomes = model.outcomes(sources())
+    outcomes = model.outcomes(sources(), batch_size=1)
     assert taken == []
     assert next(outcomes).text == "a"
     assert taken == ["a"]
@@ -210,7 +210,7 @@ def test_the_backend_is_released_after_a_failure_too(make, say, error):
             self.count += 1
 
     model = make(Releasing(), encoder=Picky(error()))
-    outcomes = model.outcomes([say("z"), say("a")])
+    outcomes = model.outcomes([say("z"), say("a")], batch_size=1)
     if error is ZeroDivisionError:
         with pytest.raises(error):
             next(outcomes)

@@ -9,8 +9,8 @@ import pytest
 
 from asrkit import values
 from asrkit.errors import listed, suggestion
-from asrkit.segmenters.whole import Whole
-from asrkit.values import Clip, Clock, Hypothesis, Notice, Passage, Segment, Timing, Transcript, Word
+from asrkit.segmenters.joining import merge
+from asrkit.values import Clip, Clock, Heard, Hypothesis, Notice, Passage, Segment, Timing, Transcript, Word
 
 
 @pytest.mark.parametrize(("frame", "seconds"), [(0, 0.5), (10, 1.5), (15, 2.0), (99, 2.0), (-5, 0.0), (-9, 0.0)])
@@ -30,12 +30,12 @@ def test_values_are_frozen(name):
         setattr(made, attrs.fields(cls)[0].name, 1)
 
 
-def test_whole_joins_passages_in_order():
+def test_passages_are_merged_in_order():
     one = Passage("one", " one", (1, 2), (Segment("one", 0, 1),), (Notice("a", "a"),))
     silent = Passage("", " ", ())
     two = Passage("two", " two", (3,), (Segment("two", 1, 2),), (Notice("b", "b"),))
     clips = [Clip(np.zeros(100), start, rate=100) for start in (0.0, 1.0, 2.0)]
-    assert Whole().join(clips, [one, silent, two]) == Passage(
+    assert merge([Heard(clip, passage) for clip, passage in zip(clips, [one, silent, two], strict=True)]) == Passage(
         "one two",
         " one    two",
         (1, 2, 3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -15,6 +15,7 @@ from asrkit.cli.options import (
     complete_files,
     decoding_options,
     language_options,
+    length_options,
     loading_options,
     model_option,
     option,
@@ -24,7 +25,21 @@ from asrkit.cli.run import extra_options
 
 __all__ = ["command", "render"]
 
-FLAGS = {"backend", "batch_size", "device", "format", "language", "limit", "model", "normalizer", "precision"}
+FLAGS = {
+    "backend",
+    "batch_size",
+    "device",
+    "format",
+    "guards",
+    "progress",
+    "segmenter",
+    "timestamps",
+    "language",
+    "limit",
+    "model",
+    "normalizer",
+    "precision",
+}
 FLAGS |= {"strategy", "target_language", "threads", "worst"}
 """What -o cannot set, since there is a flag for it."""
 
@@ -60,7 +75,8 @@ FLAGS |= {"strategy", "target_language", "threads", "worst"}
     help="How the figures are written.",
 )
 @loading_options()
-@decoding_options(batch_size=8)
+@length_options
+@decoding_options
 @verbosity_options
 def command(
     manifest: str,
@@ -74,11 +90,14 @@ def command(
     threads: int | None,
     precision: str | None,
     strategy: str | None,
-    batch_size: int,
+    batch_size: int | Literal["auto"],
+    segmenter: str | None,
+    guards: str,
     limit: int | None,
     worst: int,
     format_name: str,
     options: tuple[str, ...],
+    **cutting: Any,
 ) -> None:
     """Measure error rates over a NeMo manifest.
 
@@ -92,7 +111,7 @@ def command(
       asrkit eval -m canary-180m-flash --normalizer whisper --limit 100 \\
           --format json manifest.jsonl > eval.json
     """
-    extra = extra_options(options, FLAGS, {"pnc": pnc})
+    extra = extra_options(options, FLAGS, {"pnc": pnc, **cutting})
     said = {
         "language": language,
         "target_language": target_language,
@@ -101,6 +120,9 @@ def command(
         "threads": threads,
         "batch_size": batch_size,
         "limit": limit,
+        "segmenter": segmenter,
+        "guards": guards,
+        **cutting,
         **extra,
     }
 
@@ -120,7 +142,7 @@ def command(
         worst=worst,
         strategy=strategy,
         batch_size=batch_size,
-        options={"pnc": pnc, **extra},
+        options={"pnc": pnc, "segmenter": segmenter, "guards": guards == "on", **cutting, **extra},
         said={name: value for name, value in said.items() if value is not None},
     )
     report = evaluate(loaded, plan, tell=_tell)

@@ -22,6 +22,7 @@ __all__ = [
     "complete_names",
     "decoding_options",
     "language_options",
+    "length_options",
     "loading_options",
     "model_option",
     "option",
@@ -256,31 +257,82 @@ def loading_options(repeated: bool = False) -> Callable[[Wrapped], Wrapped]:
     )
 
 
-def decoding_options(batch_size: int) -> Callable[[Wrapped], Wrapped]:
-    """``--batch-size``, ``--strategy`` and ``-o``.
+class _BatchSize(click.ParamType[Any]):
+    """A whole number from 1 on, or ``auto``."""
 
-    Args:
-        batch_size: the first one's default.
-    """
-    return _all(
-        option(
-            "--batch-size",
-            type=click.IntRange(min=1),
-            default=batch_size,
-            show_default=True,
-            section="Machine",
-            envvar="ASRKIT_BATCH_SIZE",
-            help="Recordings decoded together.",
-        ),
-        option(
-            "--strategy",
-            section="Model",
-            shell_complete=complete_names("strategy"),
-            show_default="the model's",
-            help="Decoding strategy.",
-        ),
-        option("-o", "options", multiple=True, metavar="NAME=VALUE", section="Model", help="Any other of its options."),
-    )
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or ``auto`` as it is."""
+        if value == "auto" or (isinstance(value, int) and value > 0):
+            return value
+        if not str(value).isdecimal() or not int(value):
+            self.fail(f"{value!r} is not auto or a whole number from 1 on.", param, ctx)
+        return int(value)
+
+
+decoding_options = _all(
+    option(
+        "--batch-size",
+        type=_BatchSize(),
+        default="auto",
+        show_default=True,
+        section="Machine",
+        envvar="ASRKIT_BATCH_SIZE",
+        help="Stretches of audio decoded together; auto goes by their lengths.",
+    ),
+    option(
+        "--strategy",
+        section="Model",
+        shell_complete=complete_names("strategy"),
+        show_default="the model's",
+        help="Decoding strategy.",
+    ),
+    option("-o", "options", multiple=True, metavar="NAME=VALUE", section="Model", help="Any other of its options."),
+)
+
+
+length_options = _all(
+    option(
+        "--segmenter",
+        section="Long recordings",
+        shell_complete=complete_names("segmenter"),
+        show_default="the model's",
+        help="What cuts recordings: pauses cuts where nobody speaks, fixed by the clock, whole not at all.",
+    ),
+    option(
+        "--vad",
+        type=click.Choice(["silero", "energy", "none"]),
+        section="Long recordings",
+        show_default="silero",
+        help="What detects speech.",
+    ),
+    option(
+        "--max-segment",
+        type=float,
+        metavar="SECONDS",
+        section="Long recordings",
+        show_default="what the model was trained on",
+        help="Longest stretch that is decoded at once.",
+    ),
+    option(
+        "--overlap",
+        type=float,
+        metavar="SECONDS",
+        section="Long recordings",
+        show_default="2, or a quarter of a stretch",
+        help="What two stretches share where there is no pause between them.",
+    ),
+    option(
+        "--guards",
+        type=click.Choice(["on", "off"]),
+        default="on",
+        show_default=True,
+        section="Long recordings",
+        help="Decode again where the text is missing, too short, repeats itself or does not end.",
+    ),
+)
+"""How recordings are cut, and what watches over the texts of the pieces."""
 
 
 def _verbosity(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -52,11 +52,13 @@ class Progress:
         self._clock = clock
         self._started = self._told = clock()
         self._done, self._heard = 0, 0.0
+        self._reached: dict[str, float] = {}
+        """How far recordings are that have begun."""
         self._drawn = ""
 
     def __enter__(self) -> Progress:
         BEFORE_LINES.append(self.clear)
-        if self._terminal:
+        if self._terminal and self._files > 1:  # a single one may be done before anybody has read the line
             self._draw()
         return self
 
@@ -66,19 +68,39 @@ class Progress:
         self.clear()
         BEFORE_LINES.remove(self.clear)
 
-    def advance(self, seconds: float = 0.0) -> None:
+    def reach(self, name: str, seconds: float) -> None:
+        """A recording has come so far.
+
+        Args:
+            name: of the recording.
+            seconds: of it that are transcribed.
+        """
+        self._reached[name] = max(seconds, self._reached.get(name, 0.0))
+        self._tell(last=False)
+
+    def advance(self, seconds: float = 0.0, name: str = "") -> None:
         """One recording is done, or has failed.
 
         Args:
             seconds: of audio that were transcribed.
+            name: of the recording.
         """
         self._done += 1
         self._heard += seconds
+        self._reached.pop(name, None)
+        self._tell(last=True)
+
+    def _tell(self, last: bool) -> None:
+        """Draw, or write a line, if it is time.
+
+        Args:
+            last: whether a recording has come to its end.
+        """
         since = self._clock() - self._told
         if self._terminal:
             if since >= REDRAW or self._done == self._files:
                 self._draw()
-        elif self._verbose or since >= REPEAT:
+        elif (self._verbose and last and self._files > 1) or since >= REPEAT:
             self._write(f"asrkit: {self._text(None)}\n")
 
     def show(self) -> None:
@@ -100,7 +122,8 @@ class Progress:
 
     def _text(self, width: int | None) -> str:
         elapsed = self._clock() - self._started
-        return render(self._done, self._files, self._heard, self._seconds, elapsed, width)
+        heard = self._heard + sum(self._reached.values())
+        return render(self._done, self._files, heard, self._seconds, elapsed, width)
 
     def _write(self, text: str) -> None:
         self._told = self._clock()
@@ -125,12 +148,14 @@ def render(done: int, files: int, heard: float, seconds: float | None, elapsed: 
         elapsed: seconds since the start.
         width: columns that it may take; what does not fit is left out from the end.
     """
-    fields = [f"{done}/{files} {'file' if files == 1 else 'files'}"]
+    fields = [f"{done}/{files} files"] if files > 1 else []
     if seconds is not None:
         # Manifests round their durations; nobody wants to read 1:00:01 of 1:00:00.
         fields.append(f"{_clock(heard)} of {_clock(max(seconds, heard))}")
     elif heard:
         fields.append(f"{_clock(heard)} of audio")
+    elif not fields:
+        fields.append("0:00:00 of audio")
     if heard and elapsed > 0:
         fields.append(f"{heard / elapsed:.1f}× real time")
         if seconds is not None and elapsed >= SETTLED and done < files:

@@ -99,7 +99,7 @@ class Report:
         for outcome in outcomes:
             self.done += 1
             if self._progress is not None:
-                self._progress.advance(0.0 if isinstance(outcome, Failure) else outcome.duration)
+                self._progress.advance(0.0 if isinstance(outcome, Failure) else outcome.duration, outcome.file)
             if isinstance(outcome, Failure):
                 self.failure(str(outcome.error))
                 continue

@@ -23,6 +23,7 @@ from asrkit.cli.options import (
     complete_names,
     decoding_options,
     language_options,
+    length_options,
     loading_options,
     model_option,
     option,
@@ -39,7 +40,8 @@ from asrkit.plugins import registry
 __all__ = ["command", "extra_options"]
 
 
-FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "manifest"}
+FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "guards", "manifest", "progress"}
+FLAGS |= {"segmenter", "timestamps"}
 FLAGS |= {"max_line_count", "max_line_width", "max_words_per_line", "model", "output_dir", "overwrite", "precision"}
 FLAGS |= {"recursive", "strategy", "threads", "tokens"}
 """What -o cannot set, since it is not an option of the model."""
@@ -96,11 +98,19 @@ FLAGS |= {"recursive", "strategy", "threads", "tokens"}
     envvar="ASRKIT_OUTPUT_DIR",
     help="One file a recording, there.",
 )
+@option(
+    "--timestamps",
+    type=click.Choice(["none", "segment", "word"]),
+    section="Output",
+    show_default="the best there are for segments",
+    help="segment times come from the model or from speech detection, word times from the model.",
+)
 @option("--overwrite", is_flag=True, section="Output", help="Replace outputs that exist, and do everything again.")
 @option("--tokens", is_flag=True, section="Output", help="Add token ids (json, jsonl).")
 @layout_options
 @loading_options()
-@decoding_options(batch_size=1)
+@length_options
+@decoding_options
 @verbosity_options
 def command(
     audio: tuple[str, ...],
@@ -110,7 +120,10 @@ def command(
     threads: int | None,
     precision: str | None,
     strategy: str | None,
-    batch_size: int,
+    batch_size: int | str,
+    segmenter: str | None,
+    guards: str,
+    timestamps: str | None,
     format_name: str,
     output_dir: Path | None,
     overwrite: bool,
@@ -142,12 +155,15 @@ def command(
     """
     layout = take_layout(asked)
     formats = choose_formats(format_name, {"tokens": True if tokens else None, "layout": layout})
+    if timestamps == "none" and (timed := [one.name for one in formats if one.single]):
+        raise UsageError(f"--timestamps none leaves nothing for format {timed[0]!r}, which is made of times")
     extra = extra_options(options, FLAGS, asked)
     inputs = collect(audio, recursive=recursive, lists=files_from, manifests=manifests)
     outputs = None
     if output_dir is not None:
         arguments: dict[str, Any] = {"asrkit": __version__, "model": model, "backend": backend, "precision": precision}
         arguments |= {"strategy": strategy, "channel": channel, "tokens": tokens, "layout": layout}
+        arguments |= {"segmenter": segmenter, "guards": guards, "timestamps": timestamps}
         arguments |= {**_stamp(model), **asked, **extra}
         outputs = Outputs(output_dir, inputs, [one.suffix for one in formats], arguments, overwrite)
     else:
@@ -169,6 +185,8 @@ def command(
     with without_noise(), stoppable() if len(todo) > 1 else nullcontext(Stop()) as stop, _progress(todo) as progress:
         sources = (one.recording() for one in todo if not stop.asked)
         wishes = {"strategy": strategy, "batch_size": batch_size, "channel": channel, **asked, **extra}
+        wishes |= {"segmenter": segmenter, "guards": guards == "on", "timestamps": timestamps}
+        wishes["progress"] = progress and progress.reach
         outcomes = loaded.outcomes(sources, **wishes)
         report = Report(progress)
         if outputs is None:
@@ -241,8 +259,8 @@ def _stamp(model: str) -> dict[str, Any]:
 
 @contextmanager
 def _progress(inputs: list[Input]) -> Iterator[Progress | None]:
-    """Tells how far the run has come, if there is more than one recording to wait for."""
-    if len(inputs) < 2 or verbosity() < 0 or sys.stderr is None:
+    """Tells how far the run has come."""
+    if verbosity() < 0 or sys.stderr is None:
         yield None
         return
     seconds: float | None = None

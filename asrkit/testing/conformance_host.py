@@ -104,10 +104,15 @@ def check_dialect(dialect: Dialect, size: int) -> None:
         _refused(lambda wishes=wishes: dialect.resolve(wishes), OptionError, f"resolve({wishes})")
 
 
-def check_segmenter(segmenter: Segmenter, rate: int = 16000) -> None:
+def check_segmenter(segmenter: Segmenter, rate: int = 16000, samples: np.ndarray | None = None) -> None:
     """Clips in order, inside the recording and of a bearable length, the same for blocks of any size; silence may be
-    left out. What two clips have both heard is said once."""
-    samples = noise(25.0, rate)
+    left out. What two clips have both heard is said once.
+
+    Args:
+        rate: Hz.
+        samples: (S,) float32, 25 s with something in it that the segmenter takes for speech; by default tones.
+    """
+    samples = noise(25.0, rate) if samples is None else samples
     clips = list(segmenter.split(iter([samples]), rate, 10.0))
     assert clips, "a recording with sound gives clips"
     starts = [clip.start for clip in clips]

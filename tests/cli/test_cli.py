@@ -172,7 +172,11 @@ def test_wrong_usage_that_click_finds(call, args, message):
             ["--files-from", "no.txt"],
             "no.txt: cannot be read (No such file or directory); give a file with one path a line",
         ),
-        (["-o", "sing=1"], "model 'speller' with strategy 'greedy' has no option 'sing'; it has: language, limit"),
+        (
+            ["-o", "sing=1"],
+            "model 'speller' with strategy 'greedy' and segmenter 'whole' has no option 'sing'; "
+            "it has: language, limit",
+        ),
         (["-l", "fr"], "no language 'fr'; there is: de, en"),
     ],
 )

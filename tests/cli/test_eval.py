@@ -57,7 +57,11 @@ def test_json(evaluate, manifest, model):
     assert documented_keys("Clip") == list(worst)
     assert report["overall"]["wer"] == 0.5
     assert report["weights"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
-    assert (report["backend"], report["precision"], report["options"]) == ("numpy", "fp32", {"batch_size": 2})
+    assert (report["backend"], report["precision"], report["options"]) == (
+        "numpy",
+        "fp32",
+        {"batch_size": 2, "guards": "on"},
+    )
 
 
 def test_table(evaluate, manifest):

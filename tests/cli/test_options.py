@@ -259,7 +259,15 @@ def test_no_arguments_show_the_help(call):
 def test_groups_of_options(call):
     out = call("run", "--help")[1]
     headings = re.findall(r"^(\w[\w ]*):$", out, re.MULTILINE)
-    assert headings == ["Model", "Recordings", "Language and text", "Output", "Machine", "Other options"]
+    assert headings == [
+        "Model",
+        "Recordings",
+        "Language and text",
+        "Output",
+        "Machine",
+        "Long recordings",
+        "Other options",
+    ]
 
 
 def test_a_plugins_command_may_use_the_same_options(call, install, monkeypatch):

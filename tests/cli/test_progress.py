@@ -18,7 +18,7 @@ from asrkit.values import Transcript
     ("arguments", "line"),
     [
         ((0, 240, 0, None, 0), "0/240 files"),
-        ((0, 1, 0, 60, 0), "0/1 file  0:00:00 of 0:01:00"),
+        ((0, 1, 0, 60, 0), "0:00:00 of 0:01:00"),
         ((12, 240, 3753, 29400, 120.3), "12/240 files  1:02:33 of 8:10:00  31.2× real time  14 min left"),
         ((12, 240, 3753, None, 120.3), "12/240 files  1:02:33 of audio  31.2× real time"),
         ((1, 2, 10, 20, 1), "1/2 files  0:00:10 of 0:00:20  10.0× real time"),  # too early to tell

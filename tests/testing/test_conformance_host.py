@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import numpy as np
 import pytest
+import soundfile
 
 from asrkit.errors import OptionError
+from asrkit.segmenters.fixed import Fixed
+from asrkit.segmenters.pauses import Pauses
 from asrkit.segmenters.whole import Whole
 from asrkit.testing import check_dialect, check_frontend, check_segmenter, check_tokenizer
-from asrkit.values import Clip, Passage
+from asrkit.values import Clip
+
+SPEECH = Path(__file__).parents[1] / "data" / "synthetic-speech.wav"
 
 
 def altered(cls, **methods):
@@ -20,7 +27,10 @@ def test_right_host_parts(family):
     check_frontend(family.Energies())
     check_tokenizer(family.Letters(), {None: ["abc", "zebra"]})
     check_dialect(family.Plain(), family.SIZE)
-    check_segmenter(Whole())
+    for segmenter in (Whole(), Fixed(), Pauses(vad="energy"), Pauses(vad="none")):
+        check_segmenter(segmenter)
+    speech, rate = soundfile.read(SPEECH, dtype="float32")
+    check_segmenter(Pauses(vad="silero"), rate, np.resize(speech, 25 * rate))
 
 
 def changed(**fields):
@@ -79,6 +89,7 @@ def test_wrong_tokenizer(family, methods, message):
         ("request", lambda made, *_: attrs.evolve(made, limit=0), "must have room for text"),
         ("request", lambda made, *_: attrs.evolve(made, stops=frozenset()), "something must end a row"),
         ("request", lambda made, *_: attrs.evolve(made, prompt=(3,)), r"request\(\) and prompt\(\) disagree"),
+        ("wordless", lambda made, *_: frozenset({27}), r"wordless\(\) gives ids of the decoder"),
         ("read", lambda made, *_: made.text, r"read\(\) gives a Passage"),
         ("read", lambda made, *_: attrs.evolve(made, text=" " + made.text), "text has no outer spaces"),
         (
@@ -127,15 +138,13 @@ def clips_at(blocks, rate, *starts, shift=0, louder=1, **wrong):
         ({"split": lambda self, b, rate, longest: clips_at(b, rate, 0, seconds=7.0)}, "a clip knows its length"),
         ({"split": lambda self, b, rate, longest: clips_at(b, rate, 0, spans=((0.5, 99.0),))}, "is outside its clip"),
         ({"split": lambda self, b, rate, longest: clips_at([next(iter(b))], rate, 0)}, "the size of blocks changes"),
-        ({"join": lambda self, clips, passages: Passage("two one", "", ())}, "joined as 'two one'"),
-        ({"join": lambda self, clips, passages: Passage("one two", "", ())}, r"joined as \(\)"),
-        (
-            {"join": lambda self, clips, p: Passage(" ".join(q.text for q in p), "", sum((q.tokens for q in p), ()))},
-            "one passage is the whole",
-        ),
+        ({"listens": None}, "listens says whether"),
+        ({"listens": True}, "a segmenter that listens gives spans"),
+        ({"part": lambda self, left, right: (right, left)}, "clips that share nothing keep their text"),
+        ({"part": lambda self, left, right: (left, right)}, "said once, found 'one two three two three four'"),
     ],
 )
 def test_wrong_segmenter(methods, message):
-    wrong = type("Wrong", (), {"split": Whole.split, "join": Whole.join} | methods)()
+    wrong = type("Wrong", (), {"split": Whole.split, "part": Whole.part, "listens": False} | methods)()
     with pytest.raises(AssertionError, match=message):
         check_segmenter(wrong)

@@ -203,13 +203,13 @@ def test_texts_equal_nemo(golden, clips, label):
         wishes = wishes_of(record["settings"], model.parts.dialect.languages)
         if wishes is None:
             continue
-        if wishes.get("timestamp") and not model.parts.dialect.timed:
+        if wishes.get("timestamp") and not model.parts.dialect._times_words:
             continue  # NeMo aligns with a second model there
         options, _ = model.parts.dialect.resolve(wishes)
         if list(model.parts.dialect.prompt(options)) != record["prompt"]:
             continue
         compared += 1
-        result = model.transcribe((clips[record["clip"]], 16000), **wishes)
+        result = model.transcribe((clips[record["clip"]], 16000), guards=False, **wishes)
         assert list(result.tokens) == record["ids"], record["settings"]
         # NeMo replaces the text only where it found times.
         if "timestamps" not in record:
