@@ -131,7 +131,9 @@ def seam(left: Sequence[str], right: Sequence[str], tail: float, head: float) ->
     last = min(math.ceil(head) + SPARE, len(right))
     ours, theirs = [without_marks(word) for word in left[first:]], [without_marks(word) for word in right[:last]]
     match = difflib.SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match()
-    if match.size > 1 or (match.size == 1 and len(ours[match.a]) > 3):
+    at_edges = match.a + match.size == len(ours) and match.b == 0
+    # One short word may be there twice by chance, unless it is just where it should be.
+    if match.size > 1 or (match.size == 1 and (at_edges or len(ours[match.a]) > 3)):
         half = match.size // 2
         return first + match.a + half, match.b + half
     return len(left) - min(round(tail / 2), len(left)), min(round(head / 2), len(right))

