@@ -156,7 +156,7 @@ class Heard:
 
 @attrs.frozen
 class Timing:
-    """Seconds spent per stage; for a recording decoded in a batch, the whole batch's."""
+    """Seconds spent per stage; of a batch, a recording's share by its length."""
 
     load: float = 0.0
     """Loading the model, once; not part of the total."""
