@@ -101,12 +101,16 @@ class _Cutter:
 
     def hear(self, block: np.ndarray) -> Iterator[Clip]:
         """Take samples in; give the clips that are certain."""
-        self.samples = np.concatenate([self.samples, block])
-        self._detect()
-        while self.limit is not None and len(self.speech) > self.limit:
-            clip = self._window()
-            if clip is not None:
-                yield clip
+        while len(block):
+            # Never more than it takes to decide on a cut: where cuts lie must not depend on the size of blocks.
+            room = len(block) if self.limit is None else (self.limit + 1) * self.hop - len(self.samples)
+            self.samples = np.concatenate([self.samples, block[:room]])
+            block = block[room:]
+            self._detect()
+            while self.limit is not None and len(self.speech) > self.limit:
+                clip = self._window()
+                if clip is not None:
+                    yield clip
 
     def _detect(self) -> None:
         known = len(self.speech) * self.hop

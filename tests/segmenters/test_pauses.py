@@ -71,6 +71,16 @@ def test_cuts_lie_in_pauses(size):
     assert np.abs(uncovered(samples, clips)).max(initial=0) < 1e-3, "nothing loud is left out"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_size_of_blocks_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    samples = recording(*[part for _ in range(20) for part in (rng.uniform(0.5, 9), -rng.choice([0.3, 0.8, 3.0]))])
+    found = [
+        [(c.start, c.seconds, c.overlap, c.spans) for c in clips_of(samples, size=size)] for size in (500, 7000, 10**8)
+    ]
+    assert found[0] == found[1] == found[2]
+
+
 def test_long_silence_is_left_out():
     samples = recording(-30, 5, -60, 5, -30)
     clips = clips_of(samples)
