@@ -21,6 +21,7 @@ from asrkit.cli import main
 from asrkit.errors import OptionError
 from asrkit.hookspecs import hookimpl
 from asrkit.models import ModelSpec, Parts, PathSource
+from asrkit.options import build_options
 from asrkit.transcriber import Model
 from asrkit.values import Notice, Passage, Request, Segment
 
@@ -131,7 +132,7 @@ class Plain:
         if wishes.get("language", "en") not in self.languages:
             raise OptionError(f"no language {wishes['language']!r}; there is: de, en")
         notices = () if "language" in wishes else (Notice("language-assumed", "assumed en", once=True),)
-        return Wishes(**wishes), notices
+        return build_options(Wishes, wishes, "the model"), notices
 
     def prompt(self, options, previous=()):
         return (1, 2 + self.languages.index(options.language))
