@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,10 +92,8 @@ def _removable() -> dict[str, Callable[[], int]]:
     from asrkit.hub.cache import remove as remove_model
 
     repos = dict.fromkeys(model.repo for model in _models())
-    found: dict[str, Callable[[], int]] = {repo: lambda repo=repo: remove_model(repo) for repo in repos}  # type: ignore[misc]
-    for name in _kept():
-        found[name] = lambda name=name: _remove_folder(cache_folder() / name)  # type: ignore[misc]
-    return found
+    found: dict[str, Callable[[], int]] = {repo: partial(remove_model, repo) for repo in repos}
+    return found | {name: partial(_remove_folder, cache_folder() / name) for name in _kept()}
 
 
 def _remove_folder(folder: Path) -> int:

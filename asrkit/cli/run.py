@@ -162,7 +162,7 @@ def command(
     outputs = None
     if output_dir is not None:
         arguments: dict[str, Any] = {"asrkit": __version__, "model": model, "backend": backend, "precision": precision}
-        arguments |= {"strategy": strategy, "channel": channel, "tokens": tokens, "layout": layout}
+        arguments |= {"device": device, "strategy": strategy, "channel": channel, "tokens": tokens, "layout": layout}
         arguments |= {"segmenter": segmenter, "guards": guards, "timestamps": timestamps}
         arguments |= {**_stamp(model), **asked, **extra}
         outputs = Outputs(output_dir, inputs, [one.suffix for one in formats], arguments, overwrite)

@@ -21,7 +21,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, OfflineModeIsEnabled, RevisionNotFoundError
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not in __all__
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, tqdm
 
 from asrkit.errors import HubError, UsageError
@@ -129,7 +129,7 @@ class Repository:
         """Names of the ``.nemo`` files in the repository; none if the hub does not tell."""
         try:
             return tuple(name for name in self._listing() if name.endswith(".nemo"))
-        except Exception:
+        except Exception:  # of the client, its transport or the disk: this only adds to a message about another problem
             return ()
 
     def cached_files(self) -> tuple[str, ...]:
