@@ -46,6 +46,7 @@ def register_parts(register: Any) -> None:
     register.segmenter("fixed", "asrkit.segmenters.fixed:Fixed")
     register.segmenter("pauses", "asrkit.segmenters.pauses:Pauses")
     register.segmenter("whole", "asrkit.segmenters.whole:Whole")
+    register.strategy("attention-beam", "asrkit.strategies.attention_beam:AttentionBeam")
     register.strategy("greedy", "asrkit.strategies.greedy:Greedy")
 
 

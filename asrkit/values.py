@@ -105,6 +105,10 @@ class Hypothesis:
     """Natural log-probability of each token."""
     finished: bool
     """Whether a stop token ended it; False means that the limit did."""
+    confidences: tuple[float, ...] = ()
+    """How sure the model was of each token, from 0 to 1; empty if the strategy does not tell."""
+    rank: float | None = None
+    """What a beam search ordered its hypotheses by, the highest first; None if there was no choice."""
 
     @property
     def score(self) -> float:

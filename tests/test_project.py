@@ -21,7 +21,7 @@ PLUGIN_SOURCES = sorted(path for path in (ROOT / "plugins").glob("*/asrkit_*/**/
 
 LAYERS = (
     {"errors", "values", "arrays", "quantize", "storage", "alignment"},
-    {"interfaces", "ops", "options", "config", "hookspecs", "timed_units", "subtitles"},
+    {"interfaces", "ops", "options", "config", "hookspecs", "timed_units", "subtitles", "confidence"},
     {"nn", "decoders", "backends", "weights", "audio", "audio_files", "ffmpeg", "hub"},
     {"checkpoints", "frontends", "strategies", "segmenters", "formats"},
     {"models", "registry", "builtins", "plugins"},

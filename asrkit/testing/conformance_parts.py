@@ -15,7 +15,7 @@ from asrkit.plugins import registry
 from asrkit.testing.conformance_host import noise
 from asrkit.testing.where import installed_backends
 from asrkit.transcriber import Model
-from asrkit.values import Request
+from asrkit.values import Hypothesis, Request
 
 __all__ = ["check_decoder", "check_encoder", "check_model", "check_strategy"]
 
@@ -131,7 +131,7 @@ def check_strategy(
     *,
     backends: Mapping[str, Backend] | None = None,
 ) -> None:
-    """The same tokens on every backend, alone or in a batch; limits, stops and suppressed tokens are honoured.
+    """The same hypotheses on every backend, alone or in a batch; limits, stops and suppressed tokens are honoured.
 
     Args:
         build: makes a decoder of the family it drives.
@@ -139,41 +139,57 @@ def check_strategy(
     """
     rng = np.random.default_rng(6)
     rows = [rng.standard_normal((frames, width)).astype(np.float32) for frames in (21, 13, 34, 8)]
-    expected: list[tuple[int, ...]] | None = None
+    free = [Request((1, 2, 3), 12, frozenset()), Request((1, 2, 3), 7, frozenset())]
+    requests = [free[0], free[1], Request((4, 5), 12, frozenset()), free[0]]
+    expected: dict[str, list[list[tuple[int, ...]]]] = {}
     for label, backend in (backends or installed_backends()).items():
         decoder = build(backend)
         run = _searcher(strategy.bind(decoder, backend), backend)
-        free = [Request((1, 2, 3), 12, frozenset()), Request((1, 2, 3), 7, frozenset())]
-        requests = [free[0], free[1], Request((4, 5), 12, frozenset()), free[0]]
-        together = run(rows, requests)
-        assert [len(tokens) for tokens in together] == [12, 7, 12, 12], f"{label}: limits are not honoured"
-        alone = [run([row], [request])[0] for row, request in zip(rows, requests, strict=True)]
-        assert together == alone, f"{label}: {together} in a batch, {alone} alone"
-        expected = expected or together
-        assert together == expected, f"{label}: {together}, expected {expected}"
-        stop = together[0][5]
-        stopped = run(rows, [attrs.evolve(request, stops=frozenset({stop})) for request in requests])
-        for tokens, full in zip(stopped, together, strict=True):
-            cut = full.index(stop) if stop in full else len(full)
-            assert tokens == full[:cut], f"{label}: stops are not honoured: {tokens} of {full}"
-        late = attrs.evolve(requests[0], stops=frozenset({together[0][0]}), stops_after=1)
-        heard = run(rows[:1], [late])[0]
-        assert heard[:1] == together[0][:1], f"{label}: stops_after is not honoured: {heard} of {together[0]}"
-        banned = attrs.evolve(requests[0], suppress_first=frozenset({together[0][0]}))
-        assert run(rows[:1], [banned])[0][0] != together[0][0], f"{label}: suppress_first is not honoured"
+
+        def compare(way: str, asked: list[Request], run: Any = run, label: str = label) -> list[list[Hypothesis]]:
+            """The hypotheses, once they are those of each row alone, and those of the backends before."""
+            found = run(rows, asked)
+            alone = [run([row], [request])[0] for row, request in zip(rows, asked, strict=True)]
+            texts, single = ([[one.tokens for one in best] for best in many] for many in (found, alone))
+            assert texts == single, f"{label}: {way}: {texts} in a batch, {single} alone"
+            assert texts == expected.setdefault(way, texts), f"{label}: {way}: {texts}, expected {expected[way]}"
+            return found
+
+        full = compare("without stops", requests)
+        for request, best in zip(requests, full, strict=True):
+            counts = [len(one.tokens) for one in best]
+            assert counts == [request.limit] * len(best), f"{label}: limits are not honoured"
+        stop = full[0][0].tokens[5]
+        for best in compare("with a stop", [attrs.evolve(request, stops=frozenset({stop})) for request in requests]):
+            for one in best:
+                assert stop not in one.tokens, f"{label}: stops are not honoured: {stop} is among {one.tokens}"
+        every = frozenset(range(decoder.size))
+        for after in (0, 1, 3):
+            late = [attrs.evolve(request, stops=every, stops_after=after) for request in requests]
+            for one in (one for best in run(rows, late) for one in best):
+                assert one.finished, f"{label}: stops are not honoured"
+                assert len(one.tokens) == after, f"{label}: stops_after is not honoured: {one.tokens}"
+        first = full[0][0].tokens[0]
+        banned = [attrs.evolve(request, suppress_first=frozenset({first})) for request in requests]
+        for one in (one for best in run(rows, banned) for one in best):
+            assert one.tokens[0] != first, f"{label}: suppress_first is not honoured"
 
 
-def _searcher(decode: Any, backend: Backend) -> Callable[..., list[tuple[int, ...]]]:
-    """Decodes rows of states together and gives the tokens of each row's best hypothesis."""
+def _searcher(decode: Any, backend: Backend) -> Callable[..., list[list[Hypothesis]]]:
+    """Decodes rows of states together and gives the hypotheses of each."""
 
-    def run(rows: list[np.ndarray], requests: list[Request]) -> list[tuple[int, ...]]:
+    def run(rows: list[np.ndarray], requests: list[Request]) -> list[list[Hypothesis]]:
         longest = max(len(row) for row in rows)
         values = np.stack([np.pad(row, ((0, longest - len(row)), (0, 0))) for row in rows])
         lengths = backend.asarray(np.array([len(row) for row in rows]))
-        found = decode(Encoded(backend.asarray(values), lengths), requests)
+        found: list[list[Hypothesis]] = decode(Encoded(backend.asarray(values), lengths), requests)
         assert len(found) == len(requests), f"{len(found)} results for {len(requests)} requests"
         assert all(found), "every row has at least one hypothesis"
-        return [best[0].tokens for best in found]
+        for best in found:
+            ranks = [one.rank for one in best]
+            right = len(best) == 1 or (None not in ranks and ranks == sorted(ranks, key=lambda rank: -(rank or 0.0)))
+            assert right, f"several hypotheses need ranks, the highest first: {ranks}"
+        return found
 
     return run
 

@@ -13,6 +13,7 @@ from asrkit.backends.numpy import NumpyBackend
 from asrkit.errors import SeamError
 from asrkit.interfaces import AttentionDecoder
 from asrkit.nn import length_mask
+from asrkit.strategies.attention_beam import AttentionBeam
 from asrkit.strategies.greedy import Greedy
 from asrkit.testing import StrictBackend, check_decoder, check_encoder, check_model, check_strategy, installed_backends
 
@@ -199,8 +200,11 @@ def test_wrong_decoder(decoder, message):
 # Strategies
 
 
-def test_right_strategy():
-    check_strategy(Greedy(), Summing, WIDTH)
+@pytest.mark.parametrize(
+    "strategy", [Greedy(), Greedy(confidence=True), AttentionBeam(), AttentionBeam(3, 1.0, 3)], ids=str
+)
+def test_right_strategy(strategy):
+    check_strategy(strategy, Summing, WIDTH)
 
 
 def with_requests(change):
@@ -233,9 +237,11 @@ def with_results(change):
         (with_requests(lambda r: attrs.evolve(r, limit=r.limit + 1)), "numpy: limits are not honoured"),
         (with_requests(lambda r: attrs.evolve(r, stops=frozenset())), "numpy: stops are not honoured"),
         (with_requests(lambda r: attrs.evolve(r, suppress_first=frozenset())), "numpy: suppress_first is not honoured"),
+        (with_requests(lambda r: attrs.evolve(r, stops_after=1)), "numpy: stops_after is not honoured"),
+        (with_results(lambda found: [best * 2 for best in found]), "several hypotheses need ranks, the highest first"),
         (with_results(lambda found: found[:1]), "1 results for 4 requests"),
         (with_results(lambda found: [[] for _ in found]), "every row has at least one hypothesis"),
-        (with_results(lambda found: [*found[:2], *found[:1:-1]]), "numpy: .* in a batch, .* alone"),
+        (with_results(lambda found: [*found[:2], *found[:1:-1]]), "numpy: without stops: .* in a batch, .* alone"),
     ],
 )
 def test_wrong_strategy(strategy, message):
