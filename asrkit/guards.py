@@ -203,7 +203,7 @@ def _halved(reading: Reading, problem: str, read: Read, can_force: bool) -> Pass
         text = "the text may be cut off at the limit of its length" if unit is None else f"the text repeats {unit!r}"
         return _noted(passage, Notice("token-limit" if unit is None else "loop", f"{_where(clip)} {text}"))
     text = f"{_where(clip)} the text repeated {unit!r} more often than anybody could say it; it was written once"
-    once = Passage(unlooped(passage.text), passage.raw_text, passage.tokens, notices=passage.notices)
+    once = attrs.evolve(passage, text=unlooped(passage.text), segments=(), alternatives=())
     return _noted(once, Notice("loop", text))
 
 

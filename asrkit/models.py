@@ -82,5 +82,7 @@ class Parts:
     """Seconds up to which it was trained; a longer clip gets a warning."""
     notices: tuple[Notice, ...] = ()
     """What a user should know about the checkpoint."""
+    strategy_notices: tuple[Notice, ...] = ()
+    """What a user should know about the default strategy; told where no other one was chosen."""
     extras: Mapping[str, Any] = attrs.field(factory=dict)
     """Further parts, such as an aligner."""

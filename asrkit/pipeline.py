@@ -16,13 +16,14 @@ from asrkit.alignment import align, sentences
 from asrkit.arrays import Encoded, Features
 from asrkit.audio import Stream
 from asrkit.batching import chunks
+from asrkit.confidence import with_words
 from asrkit.errors import AsrkitError, AudioError, PluginError
 from asrkit.guards import Reading, mend
 from asrkit.interfaces import Backend, Decode, Segmenter
 from asrkit.models import Parts
-from asrkit.values import Clip, Clock, Failure, Heard, Hypothesis, Notice, Passage, Request, Timing
+from asrkit.values import Alternative, Clip, Clock, Failure, Heard, Hypothesis, Notice, Passage, Request, Timing
 
-__all__ = ["Job", "Opened", "Pipeline", "Plan"]
+__all__ = ["Job", "Opened", "Pipeline", "Plan", "with_hypotheses"]
 
 AHEAD = 2
 """Batches of clips that are collected before they are put together by length: little padding, and not much to keep."""
@@ -299,6 +300,7 @@ class Pipeline:
                 readings = [_with_times(one, other) for one, other in zip(readings, others, strict=True)]
         finally:
             self.backend.release()
+        readings = [attrs.evolve(one, passage=with_words(one.passage, self.parts.tokenizer)) for one in readings]
         end = time.perf_counter()
         samples = sum(len(clip.samples) for clip in clips) or 1
         for job, clip in zip(jobs, clips, strict=True):
@@ -314,16 +316,17 @@ class Pipeline:
         if len(found) != len(clips) or not all(found):
             raise PluginError(f"the strategy gave {len(found)} results for {len(clips)} clips, or an empty one")
         return [
-            Reading(clip, hypotheses[0], self._passage(clip, hypotheses[0], one))
+            Reading(clip, hypotheses[0], self._passage(clip, hypotheses, one))
             for clip, hypotheses, one in zip(clips, found, asked, strict=True)
         ]
 
-    def _passage(self, clip: Clip, hypothesis: Hypothesis, asked: Any) -> Passage:
+    def _passage(self, clip: Clip, hypotheses: Sequence[Hypothesis], asked: Any) -> Passage:
         parts = self.parts
         lead = parts.frontend.lead(len(clip.samples)) / parts.frontend.rate
         step = parts.frontend.hop * parts.encoder.stride
         clock = Clock(step, clip.start - lead, clip.start + clip.seconds, max(clip.start, 0.0))
-        passage = parts.dialect.read(hypothesis, clock, asked)
+        passages = [parts.dialect.read(hypothesis, clock, asked) for hypothesis in hypotheses]
+        passage = with_hypotheses(passages, hypotheses)
         if clip.seconds > parts.longest:
             text = (
                 f"{clip.seconds:.0f} s were decoded in one piece, more than the {parts.longest:g} s the model was "
@@ -331,6 +334,23 @@ class Pipeline:
             )
             passage = attrs.evolve(passage, notices=(*passage.notices, Notice("long-recording", text)))
         return passage
+
+
+def with_hypotheses(passages: Sequence[Passage], hypotheses: Sequence[Hypothesis]) -> Passage:
+    """What was read from the best hypothesis, with what the search tells of it and of the others.
+
+    Args:
+        passages: what was read from each.
+    """
+    passage, best = passages[0], hypotheses[0]
+    count = len(passage.tokens)
+    if best.confidences and best.tokens[:count] == passage.tokens:  # a dialect may leave out tokens at the end
+        passage = attrs.evolve(passage, confidences=best.confidences[:count])
+    if len(hypotheses) == 1:
+        return passage
+    scores = [one.score if one.rank is None else one.rank for one in hypotheses]
+    found = [Alternative(one.text, score, one.tokens) for one, score in zip(passages, scores, strict=True)]
+    return attrs.evolve(passage, alternatives=tuple(found))
 
 
 def _with_times(reading: Reading, other: Reading) -> Reading:

@@ -176,6 +176,8 @@ class Model:
         for _, event in self._pipeline(plan).run(self._openers([source], call)):
             if isinstance(event, Failure):
                 raise event.error
+            if event is not None and event.passage.alternatives:
+                raise OptionError("a stream gives segments and no alternatives; n_best is for whole recordings")
             for segment in () if event is None else timed(event):
                 found = onward(segment, latest)
                 latest = found.end
@@ -260,7 +262,8 @@ class Model:
                 "the model gives no times for this, and nobody listens for speech: segment times need the segmenter "
                 "'pauses' with vad 'silero' or 'energy'"
             )
-        return asked, (*self.parts.notices, *notices)
+        own = self.parts.strategy_notices if call.strategy == self.parts.strategy else ()
+        return asked, (*self.parts.notices, *own, *notices)
 
     def _knows_times(self, asked: Any) -> bool:
         """Whether every answer tells times, without being asked for them."""
@@ -358,6 +361,8 @@ class Model:
             warnings=(*job.notices, *passage.notices),
             timing=job.timing(self._load_time),
             revision=self._revision,
+            confidences=passage.confidences,
+            alternatives=passage.alternatives,
         )
 
     def _inside(self, job: Job, segments: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 __all__ = [
+    "Alternative",
     "Clip",
     "Clock",
     "Failure",
@@ -123,6 +124,8 @@ class Word:
     text: str
     start: float
     end: float
+    confidence: float | None = None
+    """That of its least sure token, from 0 to 1, if it was asked for."""
 
 
 @attrs.frozen
@@ -133,6 +136,16 @@ class Segment:
     start: float
     end: float
     words: tuple[Word, ...] = ()
+
+
+@attrs.frozen
+class Alternative:
+    """One of several texts that a search found."""
+
+    text: str
+    score: float
+    """What the search ordered them by, the highest first: a sum of log-probabilities over a penalty of the length."""
+    tokens: tuple[int, ...]
 
 
 @attrs.frozen
@@ -148,6 +161,10 @@ class Passage:
     segments: tuple[Segment, ...] = ()
     """Stretches of the text whose times the model knows; a text without them gets those of the speech in its clip."""
     notices: tuple[Notice, ...] = ()
+    confidences: tuple[float, ...] = ()
+    """How sure the model was of each of the tokens; empty if nobody asked. The pipeline adds them."""
+    alternatives: tuple[Alternative, ...] = ()
+    """What the search found, the best first, if it gave more than one. The pipeline adds them."""
 
 
 @attrs.frozen
@@ -196,6 +213,15 @@ class Transcript:
     timing: Timing = attrs.field(factory=Timing, eq=False)
     revision: str | None = None
     """The commit of the hub repository that the model came from; None for a file of this machine."""
+    confidences: tuple[float, ...] = ()
+    """How sure the model was of each of the tokens, from 0 to 1; empty if nobody asked."""
+    alternatives: tuple[Alternative, ...] = ()
+    """What the search found, the best first, if more than one was asked for and the recording is a single clip."""
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean over the tokens, since the least of a long text is always low; None if nobody asked."""
+        return sum(self.confidences) / len(self.confidences) if self.confidences else None
 
 
 @attrs.frozen

@@ -148,10 +148,14 @@ def test_suppress_first_holds_for_the_first_token_only(backend):
     assert best.tokens == (1, 2, 2)
 
 
-def test_a_beam_needs_first_tokens():
+@every
+def test_a_beam_wider_than_the_tokens_that_may_come_first(backend):
     request = Request((1,), 3, frozenset(), suppress_first=frozenset({0, 2}))
-    with pytest.raises(ValueError, match=r"^a beam of 2 needs as many first tokens, 1 are left$"):
-        search(AttentionBeam(2), Table(NumpyBackend(), ESCAPE), [request])
+    (found,) = search(AttentionBeam(3, 0.0, 3), Table(backend, ESCAPE), [attrs.evolve(request, limit=1)])
+    assert [one.tokens for one in found] == [(1,)]
+    (found,) = search(AttentionBeam(3, 0.0, 3), Table(backend, ESCAPE), [request])
+    assert {one.tokens[0] for one in found} == {1}
+    assert len(found) == 3
 
 
 def test_finished_rows_leave_the_batch():

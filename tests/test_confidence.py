@@ -10,6 +10,8 @@ import pytest
 from asrkit.arrays import Encoded
 from asrkit.backends.numpy import NumpyBackend
 from asrkit.confidence import ALPHA, least_confidence, token_confidences
+from asrkit.errors import OptionError
+from asrkit.options import build_options
 from asrkit.strategies.greedy import Greedy
 from asrkit.values import Request
 
@@ -36,6 +38,20 @@ def test_confidence_rises_with_the_best_probability():
     found = confidences(rows).tolist()
     assert found == sorted(found)
     assert 0 <= found[0] < found[-1] < 1
+
+
+def test_the_highest_probability():
+    xp = NumpyBackend().xp
+    rows = np.log(np.array([[0.25] * 4, [0.7, 0.1, 0.1, 0.1], [1 - 3e-7, 1e-7, 1e-7, 1e-7]], np.float32))
+    assert token_confidences(xp, rows, 4, "max_prob").tolist() == pytest.approx([0, 0.6, 1], abs=1e-6)
+
+
+def test_a_measure_of_nothing():
+    message = "^confidence_measure is for confidence=yes, which was not asked for$"
+    with pytest.raises(OptionError, match=message):
+        build_options(Greedy, {"confidence_measure": "max_prob"}, "strategy 'greedy'")
+    with pytest.raises(OptionError, match="'confidence_measure' is entropy or max_prob, not 'loudness'"):
+        build_options(Greedy, {"confidence": "yes", "confidence_measure": "loudness"}, "strategy 'greedy'")
 
 
 def test_a_vocabulary_of_thousands():

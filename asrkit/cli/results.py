@@ -25,6 +25,9 @@ ALL = "all"
 NOT_IN_ALL = ("jsonl",)
 """The same as another one, for many recordings in one file."""
 
+WITHOUT_HYPOTHESES = {"srt", "tsv", "txt", "vtt"}
+"""The core's formats that have no place for alternatives and confidences; what those of plugins hold is theirs."""
+
 
 @attrs.frozen
 class Format:
@@ -82,7 +85,9 @@ def _others(option: str) -> str:
 class Report:
     """Tells the user on stderr what happened to each recording."""
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    def __init__(self, progress: Progress | None = None, formats: Iterable[str] = ()) -> None:
+        names = set(formats)
+        self._bare = names if names and names <= WITHOUT_HYPOTHESES else set()
         self.failed = 0
         self.done = 0
         """Recordings that came to an end, failures included."""
@@ -103,6 +108,10 @@ class Report:
             if isinstance(outcome, Failure):
                 self.failure(str(outcome.error))
                 continue
+            if self._bare and (outcome.alternatives or outcome.confidences):
+                written = " and ".join(sorted(self._bare))
+                say(f"warning: alternatives and confidences are in json and jsonl, and not in {written}", 0)
+                self._bare = set()
             for notice in outcome.warnings:
                 if notice.once and notice.code in self._told:
                     continue

@@ -188,7 +188,7 @@ def command(
         wishes |= {"segmenter": segmenter, "guards": guards == "on", "timestamps": timestamps}
         wishes["progress"] = progress and progress.reach
         outcomes = loaded.outcomes(sources, **wishes)
-        report = Report(progress)
+        report = Report(progress, [one.name for one in formats])
         if outputs is None:
             _reconfigure(sys.stdout)
             formats[0].write(report.transcripts(outcomes), sys.stdout)

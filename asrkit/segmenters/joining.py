@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import attrs
 
 from asrkit.alignment import without_marks
-from asrkit.values import Clip, Heard, Passage, Segment, Word
+from asrkit.values import Clip, Heard, Notice, Passage, Segment, Word
 
 __all__ = ["merge", "onward", "part", "seam", "spread", "timed"]
 
@@ -20,6 +20,7 @@ SPARE = 5
 ENDS, RESTS = (".", "?", "!", "…", "。", "？", "！"), (",", ";", ":", "–", "—", "，", "、")
 END_BONUS, REST_BONUS = 1.5, 0.5
 """Seconds by which a word may be misplaced to end a stretch with the end of a sentence, or with a comma."""
+LEFT_OUT = Notice("alternatives-left-out", "decoded in several clips, each with alternatives of its own: left out")
 PAUSE = 0.5
 """Seconds between two stretches of speech that make them two segments."""
 
@@ -61,12 +62,19 @@ def merge(pieces: Sequence[Heard]) -> Passage:
     for piece in pieces:
         for segment in timed(piece):
             segments.append(onward(segment, segments[-1].end if segments else -math.inf))
+    tokens = tuple(token for passage in passages for token in passage.tokens)
+    confidences = tuple(confidence for passage in passages for confidence in passage.confidences)
+    notices = tuple(notice for passage in passages for notice in passage.notices)
+    if len(passages) > 1 and any(passage.alternatives for passage in passages):
+        notices = (*(notice for notice in notices if notice != LEFT_OUT), LEFT_OUT)
     return Passage(
         text=" ".join(passage.text for passage in passages if passage.text),
         raw_text=" ".join(passage.raw_text for passage in passages),
-        tokens=tuple(token for passage in passages for token in passage.tokens),
+        tokens=tokens,
         segments=tuple(segments),
-        notices=tuple(notice for passage in passages for notice in passage.notices),
+        notices=notices,
+        confidences=confidences if len(confidences) == len(tokens) else (),
+        alternatives=passages[0].alternatives if len(passages) == 1 else (),
     )
 
 

@@ -6,6 +6,7 @@ of several NeMo lets a hypothesis attend to the past of another recording's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -106,10 +107,6 @@ class _Search:
 
     def __call__(self, encoded: Encoded, requests: Sequence[Request]) -> list[list[Hypothesis]]:
         """The n best of each request; requests with prompts of different length are decoded in groups."""
-        for request in requests:
-            left = self.batches.decoder.size - len(request.suppress_first)
-            if left < self.options.beam_size:
-                raise ValueError(f"a beam of {self.options.beam_size} needs as many first tokens, {left} are left")
         return self.batches.decode(encoded, requests, self._group)
 
     def _group(self, memory: Any, requests: list[Request]) -> list[list[Hypothesis]]:
@@ -195,6 +192,8 @@ class _Beam:
                 found.append((line.total / line.penalty, parent, None, 0.0))
                 continue
             for token, score in zip(tokens[parent].tolist(), scores[parent].tolist(), strict=True):
+                if self.count == 0 and token in self.request.suppress_first:
+                    score = -math.inf  # it is here because the beam is wider than what may come first
                 found.append(((line.total + score) / line.penalty, parent, token, score))
         found.sort(key=lambda candidate: -candidate[0])
         # NeMo multiplies with the penalty of the hypothesis that stood in this place before, not with the parent's.
@@ -226,7 +225,8 @@ class _Beam:
     def best(self, count: int) -> list[Hypothesis]:
         """The best hypotheses, the best first."""
         ranked = sorted(self.lines, key=lambda line: -line.total / line.penalty)
+        possible = [line for line in ranked if line.total > -math.inf] or ranked[:1]
         return [
             Hypothesis(line.tokens, line.scores, line.finished, rank=line.total / line.penalty)
-            for line in ranked[:count]
+            for line in possible[:count]
         ]

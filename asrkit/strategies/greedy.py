@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import attrs
 
 from asrkit.arrays import MASKED, Array, Encoded, varying
-from asrkit.confidence import token_confidences
+from asrkit.confidence import Measure, token_confidences
+from asrkit.errors import OptionError
 from asrkit.interfaces import AttentionDecoder, Backend, Decode
 from asrkit.strategies.attention import Batches
 from asrkit.values import Hypothesis, Request
@@ -47,8 +48,15 @@ class Greedy:
 
     confidence: bool = False
     """Whether to tell for each token how sure the model was."""
+    confidence_measure: Measure = attrs.field(default="entropy")
+    """From what: the entropy of the whole distribution, or its highest probability."""
 
     decodes = AttentionDecoder
+
+    @confidence_measure.validator
+    def _check_confidence_measure(self, _: Any, value: str) -> None:
+        if value != "entropy" and not self.confidence:
+            raise OptionError("confidence_measure is for confidence=yes, which was not asked for")
 
     def bind(self, decoder: AttentionDecoder, backend: Backend) -> Decode:
         """Compile the steps for one decoder."""
@@ -61,7 +69,9 @@ class Greedy:
             best = xp.astype(xp.argmax(logits, axis=-1, keepdims=True), xp.int32)
             log_probabilities = ops.log_softmax(logits)
             scores = xp.take_along_axis(log_probabilities, best, axis=-1)
-            sure = token_confidences(xp, log_probabilities, decoder.size) if self.confidence else None
+            sure = None
+            if self.confidence:
+                sure = token_confidences(xp, log_probabilities, decoder.size, self.confidence_measure)
             return Choice(best, scores[:, 0], sure, cache)
 
         return _Search(Batches.bind(decoder, backend), backend.compile(step))

@@ -117,3 +117,12 @@ def test_a_file_that_cannot_be_written_does_not_stop_the_others(call, model, rec
     assert sorted(path.name for path in folder.glob("*.txt")) == ["one.txt", "three.txt", "two.txt"]
     assert (folder / "one.txt").read_text() == "one\n"
     assert (folder / "three.txt").read_text() == "three\n"
+
+
+@pytest.mark.parametrize("asked", [("--strategy", "attention-beam", "-o", "n_best=2"), ("-o", "confidence=yes")])
+@pytest.mark.parametrize(("format_name", "told"), [("txt", 1), ("json", 0), ("jsonl", 0)])
+def test_formats_without_a_place_for_hypotheses_say_so(call, model, recording, asked, format_name, told):
+    code, out, err = run(call, recording("one"), recording("two"), "-l", "en", *asked, "--format", format_name)
+    warning = "asrkit: warning: alternatives and confidences are in json and jsonl, and not in txt\n"
+    assert (code, err) == (0, warning * told)
+    assert ("alternatives" in out or "confidence" in out) == (not told)

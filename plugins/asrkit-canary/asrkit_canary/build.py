@@ -70,7 +70,10 @@ def build(
     dialect = _part("dialect", prompt)(tokenizer, config, spec, timed=not auxiliary)
     notices = []
     if dialect.limits.width > 1:
-        text = f"the checkpoint asks for a beam of {dialect.limits.width}, it is decoded greedily"
+        text = (
+            f"the checkpoint asks for a beam of {dialect.limits.width}, it is decoded greedily; the strategy "
+            f"attention-beam with beam_size={dialect.limits.width} is what it asks for"
+        )
         notices.append(Notice("greedy-for-beam", text, once=True))
     return Parts(
         frontend,
@@ -80,7 +83,7 @@ def build(
         dialect,
         strategy="greedy",
         longest=TRAINED_SECONDS if spec is None or spec.longest is None else spec.longest,
-        notices=tuple(notices),
+        strategy_notices=tuple(notices),
         extras={"unused files": auxiliary} if auxiliary else {},
     )
 

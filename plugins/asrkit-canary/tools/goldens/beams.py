@@ -25,7 +25,8 @@ DIGITS = 7
 FORCED = 12  # tokens of the sequence whose logits are sharpened, as in record.py
 SHARPER = (3, 6, 20)
 ROUNDING = 5e-4  # of a float32 score, a sum of up to a hundred
-MEASURE = {"name": "entropy", "entropy_type": "tsallis", "alpha": 0.33, "entropy_norm": "exp"}  # NeMo's defaults
+ENTROPY = {"name": "entropy", "entropy_type": "tsallis", "alpha": 0.33, "entropy_norm": "exp"}  # NeMo's defaults
+MEASURES = {"max_prob": {"name": "max_prob", "alpha": 1.0}, "entropy": ENTROPY}
 
 
 def record(folder: Path) -> None:
@@ -97,22 +98,24 @@ def confidence(
     model: EncDecMultiTaskModel, found: dict[str, torch.Tensor], prompt: list[int], delta: int
 ) -> dict[str, Any]:
     """The ids of the greedy search and the confidence of each; and with logits multiplied by some numbers."""
-    wanted = {"preserve_frame_confidence": True, "preserve_token_confidence": True, "method_cfg": MEASURE}
-    model.change_decoding_strategy({**decoding("greedy", delta), "confidence_cfg": wanted})
-    model.eval()
-    hypothesis = model.decoding.decode_predictions_tensor(
-        encoder_hidden_states=found["states"],
-        encoder_input_mask=found["mask"],
-        decoder_input_ids=torch.tensor([prompt]),
-        return_hypotheses=True,
-    )[0]
-    model.eval()  # NeMo leaves the decoder in training mode
+    values = {}
+    for name, measure in MEASURES.items():
+        wanted = {"preserve_frame_confidence": True, "preserve_token_confidence": True, "method_cfg": measure}
+        model.change_decoding_strategy({**decoding("greedy", delta), "confidence_cfg": wanted})
+        model.eval()
+        hypothesis = model.decoding.decode_predictions_tensor(
+            encoder_hidden_states=found["states"],
+            encoder_input_mask=found["mask"],
+            decoder_input_ids=torch.tensor([prompt]),
+            return_hypotheses=True,
+        )[0]
+        model.eval()  # NeMo leaves the decoder in training mode
+        values[name] = written(hypothesis.token_confidence)
     # Calm random models are sure of nothing; sharpened logits show the rest of the measure.
     scores = logits(model, found, [*prompt, *hypothesis.y_sequence.tolist()[:FORCED]])
     measure = model.decoding.decoding.greedy_search._get_confidence_tensor
     sharpened = {str(by): written(measure((scores * by).log_softmax(-1))) for by in SHARPER}
-    ids, values = hypothesis.y_sequence.tolist(), written(hypothesis.token_confidence)
-    return {"ids": ids, "confidences": values, "sharpened": sharpened}
+    return {"ids": hypothesis.y_sequence.tolist(), **values, "sharpened": sharpened}
 
 
 def written(values: torch.Tensor) -> list[float]:
