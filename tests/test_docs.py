@@ -17,6 +17,7 @@ import pytest
 from asrkit.cli import COMMANDS, cli, main
 from asrkit.loading import backend_problem
 from asrkit.models import HubSource
+from asrkit.options import option_names
 from asrkit.plugins import registry
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +165,28 @@ def test_json_keys_are_documented(place, capsys):
     listed = re.search(r"objects have these keys: (.*?)\. \[JSON\]", readme, re.DOTALL)
     assert listed
     assert re.findall(r"`(\w+)`", listed[1]) == list(result)
+
+
+def test_json_keys_that_are_asked_for_are_documented(place, capsys):
+    usual, asked = set(documented_keys("Keys")), set()
+    for options in (["--strategy", "attention-beam", "-o", "n_best=2"], ["-o", "confidence=yes"]):
+        main(["run", "-m", "random-canary.nemo", "-l", "en", "--format", "json", "--tokens", *options, "talk.wav"])
+        (result,) = json.loads(capsys.readouterr().out)
+        assert usual < set(result)
+        asked |= set(result) - usual
+    assert asked == set(documented_keys("Confidence and alternatives"))
+
+
+def test_strategies_are_documented():
+    text = (ROOT / "docs/plugins/parts.md").read_text(encoding="utf-8")
+    table = text.partition("The core's strategies:")[2].partition("What they are for")[0]
+    rows = re.findall(r"^\| `([\w-]+)` \| `(\w+)` \| (.*) \|$", table, re.MULTILINE)
+    core = [entry for entry in registry().entries("strategy") if entry.plugin == "asrkit"]
+    assert sorted(name for name, _, _ in rows) == sorted(entry.name for entry in core)
+    for name, drives, options in rows:
+        strategy = registry().get("strategy", name).load()
+        assert strategy.decodes.__name__ == drives
+        assert options == ", ".join(f"`{option}`" for option in option_names(strategy))
 
 
 @pytest.mark.parametrize("backend", registry().names("backend"))

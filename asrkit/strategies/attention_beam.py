@@ -217,6 +217,8 @@ class _Beam:
         return _Line(tokens, (*parent.scores, score), token, total, self._penalty(tokens), False)
 
     def _penalty(self, tokens: tuple[int, ...]) -> float:
+        if not self.options.length_penalty:
+            return 1.0
         said = (*self.request.prompt, *tokens)
         # The first token counts at first, whatever it is.
         length = 1 + (len(said) if self.count == 0 else sum(token not in self.request.stops for token in said))

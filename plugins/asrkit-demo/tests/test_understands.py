@@ -56,6 +56,23 @@ def test_every_backend_hears_what_was_said(backend, language):
     assert [transcript.text for transcript in found] == [row["text"] for row in rows]
 
 
+def test_words_have_confidences(model, row):
+    asked = {"language": row["source_lang"], "confidence": True, "confidence_measure": "max_prob"}
+    result = model.transcribe(path(row), timestamps="word", **asked)
+    words = [word for segment in result.segments for word in segment.words]
+    assert " ".join(word.text for word in words) == row["text"]
+    assert all(0.5 < word.confidence <= 1 for word in words)
+    assert result.confidence > 0.9
+
+
+def test_a_beam_hears_what_was_said(model):
+    rows = of("en")
+    asked = {"language": "en", "strategy": "attention-beam", "n_best": 4}
+    found = model.transcribe([path(row) for row in rows], batch_size=len(rows), **asked)
+    assert [transcript.text for transcript in found] == [row["text"] for row in rows]
+    assert all(len({one.tokens for one in transcript.alternatives}) == 4 for transcript in found)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_few_bits_hear_nearly_the_same(backend, precision):
