@@ -128,7 +128,7 @@ def test_other_rates_are_resampled(model, say):
     assert result.duration == 0.3
 
 
-NAMES = "edges, language, limit"
+NAMES = "confidence, confidence_measure, edges, language, limit"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_options_are_refused_before_anything_is_read(model, options, message):
 
 @pytest.mark.parametrize(("name", "hint"), [("gredy", " (did you mean 'greedy'?)"), ("", "")])
 def test_unknown_strategy(model, name, hint):
-    message = f"there is no strategy {name!r}{hint}; there is: greedy, shy"
+    message = f"there is no strategy {name!r}{hint}; there is: attention-beam, greedy, shy"
     refused(lambda: model.transcribe(b"", strategy=name), message, UnknownNameError)
 
 
@@ -184,7 +184,7 @@ def test_options_reach_the_dialect(model, say):
 
 
 def test_option_names(model):
-    assert model.option_names() == ["language", "limit"]
+    assert model.option_names() == ["confidence", "confidence_measure", "language", "limit"]
     assert model.option_names("shy") == ["language", "limit", "width"]
 
 

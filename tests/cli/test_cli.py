@@ -109,7 +109,7 @@ def test_models_show_a_path(call, model):
     shown = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert (shown["path"], shown["class"]) == (str(model), "x.Speller")
     assert (shown["tensors"], shown["features"]) == ("1, 1 values", "1000 Hz, 100 ms a frame")
-    assert (shown["languages"], shown["options"]) == ("en, de", "language, limit")
+    assert (shown["languages"], shown["options"]) == ("en, de", "confidence, confidence_measure, language, limit")
 
 
 def test_a_plugins_command(call, install, monkeypatch):
@@ -175,7 +175,7 @@ def test_wrong_usage_that_click_finds(call, args, message):
         (
             ["-o", "sing=1"],
             "model 'speller' with strategy 'greedy' and segmenter 'whole' has no option 'sing'; "
-            "it has: language, limit",
+            "it has: confidence, confidence_measure, language, limit",
         ),
         (["-l", "fr"], "no language 'fr'; there is: de, en"),
     ],
@@ -211,7 +211,10 @@ def test_no_arguments(call):
             ["run", "a.wav", "-m", "speller", "--format", "xml"],
             "there is no format 'xml'; there is: json, jsonl, srt, tsv, txt, vtt",
         ),
-        (["run", "a.wav", "-m", "speller", "--strategy", "x"], "there is no strategy 'x'; there is: greedy"),
+        (
+            ["run", "a.wav", "-m", "speller", "--strategy", "x"],
+            "there is no strategy 'x'; there is: attention-beam, greedy",
+        ),
         (
             ["run", "a.wav", "-m", "speller", "--precision", "fp8", "--backend", "numpy"],
             "backend 'numpy' has no precision 'fp8'; it has: fp32, int8, int4",

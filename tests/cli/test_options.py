@@ -67,7 +67,7 @@ def test_a_bad_variable_is_named(call, model, monkeypatch, name, value, message)
 
 def test_a_variable_is_not_blamed_for_something_else(call, model, monkeypatch):
     monkeypatch.setenv("ASRKIT_BATCH_SIZE", "2")
-    assert run(call, "a.wav", "-o", "sing=1")[2].endswith("it has: language, limit\n")
+    assert run(call, "a.wav", "-o", "sing=1")[2].endswith("it has: confidence, confidence_measure, language, limit\n")
     monkeypatch.setenv("ASRKIT_MODEL", "speller")
     monkeypatch.setenv("ASRKIT_LANGUAGE", "en")
     code, _, err = call("run", "--backend", "numpy", "-o", "model=1", "a.wav")

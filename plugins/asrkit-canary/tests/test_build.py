@@ -145,7 +145,12 @@ def test_a_misshapen_tensor_is_named(path, name, tensor, message):
 def test_a_beam_that_is_not_done_is_a_warning(path):
     decoding = {"strategy": "beam", "beam": {"beam_size": 4, "max_generation_delta": 50}}
     parts = build(Changed(path, {"decoding": decoding}), BACKENDS["numpy"], "fp32")
-    assert [notice.code for notice in parts.notices] == ["greedy-for-beam"]
+    assert [notice.code for notice in parts.strategy_notices] == ["greedy-for-beam"]
+    model = Model("beamy", parts, BACKENDS["numpy"], "fp32", registry())
+    noise = (np.random.default_rng(0).standard_normal(4000).astype(np.float32) / 10, 16000)
+    for strategy, told in ((None, True), ("greedy", True), ("attention-beam", False)):
+        result = model.transcribe(noise, language="en", strategy=strategy, guards=False)
+        assert ("greedy-for-beam" in [notice.code for notice in result.warnings]) == told
 
 
 @pytest.mark.parametrize("stored", [np.float16, np.float64, "bf16"])

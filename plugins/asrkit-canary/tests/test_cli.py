@@ -134,7 +134,8 @@ INSTALLED = ", ".join(registry().names("backend"))
             2,
             ["-o", "beem=3"],
             "model 'model.nemo' with strategy 'greedy' and segmenter 'pauses' has no option 'beem'; it has: "
-            "context, diarize, emotion, frontend, itn, language, max_segment, overlap, pnc, target_language and 3 more",
+            "confidence, confidence_measure, context, diarize, emotion, frontend, itn, language, max_segment, overlap "
+            "and 5 more",
         ),
         (2, ["-o", "pnc"], "-o takes NAME=VALUE, found 'pnc'"),
         (2, ["-o", "itn=maybe"], "the model: option 'itn' takes yes or no, not 'maybe'"),
@@ -150,7 +151,11 @@ INSTALLED = ", ".join(registry().names("backend"))
             "backend 'numpy' has no precision 'bf16'; it has: fp32, int8, int4",
         ),
         (2, ["--backend", "numpi"], f"there is no backend 'numpi' (did you mean 'numpy'?); there is: {INSTALLED}"),
-        (2, ["--strategy", "greedyy"], "there is no strategy 'greedyy' (did you mean 'greedy'?); there is: greedy"),
+        (
+            2,
+            ["--strategy", "greedyy"],
+            "there is no strategy 'greedyy' (did you mean 'greedy'?); there is: attention-beam, greedy",
+        ),
         (2, ["--format", "xml"], "there is no format 'xml'; there is: json, jsonl, srt, tsv, txt, vtt"),
     ],
 )
