@@ -27,7 +27,8 @@ def run(call, model, recording):
         ),
         (
             ["--vad", "energy"],
-            "model 'speller' with strategy 'greedy' and segmenter 'whole' has no option 'vad'; it has: language, limit",
+            "model 'speller' with strategy 'greedy' and segmenter 'whole' has no option 'vad'; it has: "
+            "confidence, confidence_measure, language, limit",
         ),
         (["--segmenter", "pauses", "--max-segment", "0.1"], "max_segment is a number of seconds from 1 on, found 0.1"),
         (["--segmenter", "fixed", "--overlap", "-1"], "overlap is a number of seconds from 0 on, found -1"),
