@@ -7,8 +7,9 @@ from typing import Any
 
 from asrkit.hookspecs import hookimpl
 
-__all__: list[str] = []
+__all__ = ["ASRKIT_INTERFACE"]
 
+ASRKIT_INTERFACE = 1
 
 INSTALL = "pip install mlx, on Linux 'mlx[cpu]' or 'mlx[cuda]'"
 

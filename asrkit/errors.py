@@ -8,11 +8,11 @@
     ├── CheckpointError         a model file that is missing, broken, hostile or of an unknown kind
     │   └── WeightsError        tensors missing, left over or of the wrong shape
     ├── HubError                a model that cannot be had from the Hugging Face hub, or a cache that cannot be used
-    ├── PluginError             a plugin that cannot be loaded, or two that claim one name
+    ├── PluginError             a plugin that cannot be loaded, a mistake in its code, or two that claim one name
     ├── BackendError            a backend that cannot run here, or lacks what was asked
     └── SeamError               a part left the array subset (raised by the strict backend)
 
-Anything else that escapes is a bug of asrkit or of a plugin.
+Anything else that escapes is a bug of asrkit.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class HubError(AsrkitError):
 
 
 class PluginError(AsrkitError):
-    """A plugin cannot be loaded, or two plugins claim one name."""
+    """A plugin cannot be loaded, a part of it raised what no user can mend, or two plugins claim one name."""
 
 
 class BackendError(AsrkitError):

@@ -1,5 +1,7 @@
 """The five hooks of a plugin. Implement them with ``@asrkit.hookimpl`` in the module of an ``asrkit`` entry point.
 
+The module also says which interface it was written for: ``ASRKIT_INTERFACE = 1``.
+
 Every factory may be a callable or a ``"module:attribute"`` string that is imported when it is first used: with
 strings, listing what is registered imports no model code.
 """
@@ -10,7 +12,11 @@ from typing import Any
 
 import pluggy
 
-__all__ = ["hookimpl", "hookspec"]
+__all__ = ["INTERFACE", "hookimpl", "hookspec"]
+
+INTERFACE = 1
+"""The interface of plugins: these hooks, and the Protocols of ``asrkit.interfaces``. It rises when a plugin that was
+written before has to be changed."""
 
 hookspec = pluggy.HookspecMarker("asrkit")
 hookimpl = pluggy.HookimplMarker("asrkit")

@@ -188,8 +188,11 @@ class Pipeline:
     def _finished(self, waiting: deque[Job]) -> Iterator[tuple[Job, Heard | Failure | None]]:
         while waiting:
             job = waiting[0]
-            for heard in job.settle():
-                yield job, heard
+            try:
+                for heard in job.settle():
+                    yield job, heard
+            except PluginError as error:
+                job.error = _of(job, error)
             if not job.done:
                 return
             waiting.popleft()
@@ -213,6 +216,8 @@ class Pipeline:
                         return
                 job.duration, job.whole = stream.duration, True
                 job.notices = (*source.notices, *job.notices, *stream.notices)
+            except PluginError as error:
+                job.error = _of(job, error)
             except AsrkitError as error:
                 job.error = error
             except MemoryError:
@@ -256,7 +261,7 @@ class Pipeline:
             )
         # Out here nothing holds on to the arrays of what failed, which matters most after a MemoryError.
         if problem is not None and len(pieces) == 1:
-            pieces[0].job.error = AudioError(f"{pieces[0].job.name}: {problem}")
+            pieces[0].job.error = _of(pieces[0].job, problem)
         elif problem is not None:
             for piece in pieces:
                 self._try([piece])
@@ -366,3 +371,12 @@ def _with_times(reading: Reading, other: Reading) -> Reading:
         text = f"the model timed {found} of {len(words)} words from {clip.start:.2f} s on; the others lie between them"
         notices = (*notices, Notice("times-estimated", text))
     return attrs.evolve(reading, passage=attrs.evolve(passage, segments=sentences(words), notices=notices))
+
+
+def _of(job: Job, error: AsrkitError) -> AsrkitError:
+    """An error that names the recording; one of a plugin keeps its cause, for who looks for the mistake."""
+    if not isinstance(error, PluginError):
+        return AudioError(f"{job.name}: {error}")
+    named = PluginError(f"{job.name}: {error}")
+    named.__cause__ = error.__cause__
+    return named

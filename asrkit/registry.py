@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -12,7 +12,7 @@ import attrs
 from asrkit.errors import PluginError, UnknownNameError, listed, suggestion
 from asrkit.models import ModelSpec
 
-__all__ = ["KINDS", "PARTS", "Entry", "PartRegister", "Registry", "reason", "resolve"]
+__all__ = ["KINDS", "PARTS", "Entry", "PartRegister", "Registry", "reason", "registers", "resolve", "twice"]
 
 PARTS = ("frontend", "encoder", "decoder", "tokenizer", "strategy", "dialect", "segmenter", "checkpoint")
 KINDS = ("backend", *PARTS, "model", "format")
@@ -34,6 +34,9 @@ class Entry:
     single: bool = False
     """Of a format: whether a file of it holds one recording."""
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} of plugin {self.plugin!r}"
+
     def load(self) -> Any:
         """The factory itself, imported if it was registered as a string.
 
@@ -43,9 +46,7 @@ class Entry:
         try:
             return resolve(self.factory)
         except Exception as error:
-            raise PluginError(
-                f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded: {reason(error)}"
-            ) from error
+            raise PluginError(f"{self} cannot be loaded: {reason(error)}") from error
 
 
 class Registry:
@@ -55,6 +56,8 @@ class Registry:
         self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
         self.broken: dict[str, PluginError] = {}
         """Plugins that could not be loaded."""
+        self.packages: dict[str, str] = {}
+        """Top-level packages of plugins, with the names of these: whose code an object is made of."""
 
     def add(self, entry: Entry) -> None:
         """Take an entry in."""
@@ -78,6 +81,21 @@ class Registry:
         """All names of a kind, sorted."""
         return sorted(self._entries[kind])
 
+    def describe(self, kind: str, part: object) -> str:
+        """A part that was not taken from here by name: what it is, and whose."""
+        cls = type(part)
+        plugin = self.packages.get(cls.__module__.partition(".")[0])
+        return f"{kind} {cls.__qualname__} of {f'plugin {plugin!r}' if plugin else f'module {cls.__module__!r}'}"
+
+    def clashes(self) -> list[PluginError]:
+        """The error of every name that has several owners."""
+        return [
+            twice(kind, name, [entry.plugin for entry in entries])
+            for kind, names in self._entries.items()
+            for name, entries in sorted(names.items())
+            if len(entries) > 1
+        ]
+
     def get(self, kind: str, name: str) -> Entry:
         """The entry of a name; ``plugin:name`` selects one of several owners.
 
@@ -94,8 +112,7 @@ class Registry:
         if len(found) == 1:
             return found[0]
         if found:
-            owners = " or ".join(f"{entry.plugin}:{short}" for entry in found)
-            raise PluginError(f"{kind} {name!r} is registered by {len(found)} plugins; write {owners} to select one")
+            raise twice(kind, short, [entry.plugin for entry in found])
         names = self.names(kind)
         broken = "".join(f"; {error}" for error in self.broken.values())
         raise UnknownNameError(
@@ -144,6 +161,14 @@ def resolve(factory: Any) -> Any:
         return factory
     module, _, attribute = factory.partition(":")
     return operator.attrgetter(attribute)(importlib.import_module(module))
+
+
+def twice(kind: str, name: str, owners: Sequence[str]) -> PluginError:
+    """The error about a name that has several owners."""
+    if len(set(owners)) == 1:
+        return PluginError(f"{kind} {name!r} is registered {len(owners)} times by plugin {owners[0]!r}; uninstall it")
+    ways = " or ".join(f"{owner}:{name}" for owner in owners)
+    return PluginError(f"{kind} {name!r} is registered by {len(owners)} plugins; write {ways} to select one")
 
 
 def reason(error: BaseException) -> str:

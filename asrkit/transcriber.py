@@ -17,6 +17,7 @@ from asrkit import audio
 from asrkit.arrays import Encoded, Features
 from asrkit.audio_files import AudioInput, describe
 from asrkit.batching import to_device
+from asrkit.blame import Watched, blaming
 from asrkit.errors import OptionError, PluginError, UsageError, listed, suggestion
 from asrkit.interfaces import Backend, Decode, PreparedEncoder, Segmenter
 from asrkit.models import Parts
@@ -209,7 +210,8 @@ class Model:
         factory = self._registry.get("segmenter", call.segmenter).load()
 
         def segmenter() -> Segmenter:
-            return build_options(factory, cutting, f"segmenter {call.segmenter!r}")
+            made = build_options(factory, cutting, f"segmenter {call.segmenter!r}")
+            return Watched(made, str(self._registry.get("segmenter", call.segmenter)))  # type: ignore[return-value]
 
         call = attrs.evolve(call, wishes=wishes, listens=segmenter().listens)
         self._ask(wishes, call)
@@ -218,7 +220,17 @@ class Model:
         return Plan(decode, segmenter, size, guards, call.timestamps == "word", progress), call
 
     def _pipeline(self, plan: Plan) -> Pipeline:
-        return Pipeline(self.parts, self.backend, self.encode, self._lock, plan)
+        encode = Watched(self.encode, self._whose("encoder"))
+        parts = attrs.evolve(self.parts, frontend=self._watched("frontend"), dialect=self._watched("dialect"))
+        return Pipeline(parts, self.backend, encode, self._lock, plan)
+
+    def _whose(self, kind: str) -> str:
+        where = f" on backend {self.backend.name!r}" if kind == "encoder" else ""
+        return self._registry.describe(kind, getattr(self.parts, kind)) + where
+
+    def _watched(self, kind: str) -> Any:
+        """A part of the model, whose mistakes are told with its name and its plugin."""
+        return Watched(getattr(self.parts, kind), self._whose(kind))
 
     def option_names(self, strategy: str | None = None, segmenter: str | None = None) -> list[str]:
         """Names of the options that :meth:`outcomes` takes."""
@@ -253,7 +265,7 @@ class Model:
 
     def _ask(self, wishes: dict[str, Any], call: _Call) -> tuple[Any, tuple[Notice, ...]]:
         """What is asked of a recording, with notices about what was assumed."""
-        dialect = self.parts.dialect
+        dialect = self._watched("dialect")
         asked, notices = dialect.resolve(wishes)
         if call.timestamps == "word":
             dialect.timed(asked)
@@ -273,11 +285,14 @@ class Model:
             return False
 
     def _decode(self, name: str, options: dict[str, Any]) -> Decode:
-        factory = self._registry.get("strategy", name).load()
-        strategy = build_options(factory, options, f"strategy {name!r}")
+        entry = self._registry.get("strategy", name)
+        what = f"{entry} on backend {self.backend.name!r}"
+        strategy = build_options(entry.load(), options, f"strategy {name!r}")
         if not hasattr(strategy, "decodes"):
             raise PluginError(f"strategy {name!r} does not say what it decodes: it needs a class attribute 'decodes'")
-        if not isinstance(self.parts.decoder, strategy.decodes):
+        with blaming(what):
+            fits = isinstance(self.parts.decoder, strategy.decodes)
+        if not fits:
             raise OptionError(
                 f"strategy {name!r} decodes with a {strategy.decodes.__name__}, which model {self.name!r} has not; "
                 f"its own strategy is {self.parts.strategy!r}"
@@ -285,7 +300,8 @@ class Model:
         with self._lock:
             key = (name, strategy)
             if key not in self._bound:
-                self._bound[key] = strategy.bind(self.parts.decoder, self.backend)
+                with blaming(what):
+                    self._bound[key] = Watched(strategy.bind(self.parts.decoder, self.backend), what)
             return self._bound[key]
 
     def _run(self, sources: Iterable[Any], call: _Call, plan: Plan) -> Iterator[Transcript | Failure]:

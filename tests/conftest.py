@@ -19,7 +19,7 @@ from asrkit.arrays import Encoded, Features, varying
 from asrkit.backends.numpy import NumpyBackend
 from asrkit.cli import main
 from asrkit.errors import OptionError
-from asrkit.hookspecs import hookimpl
+from asrkit.hookspecs import INTERFACE, hookimpl
 from asrkit.models import ModelSpec, Parts, PathSource
 from asrkit.options import build_options
 from asrkit.transcriber import Model
@@ -233,6 +233,7 @@ def install(monkeypatch):
         points = []
         for name, functions in hooks.items():
             module = ModuleType(f"fake_{name}")
+            module.ASRKIT_INTERFACE = INTERFACE
             for hook, function in functions.items():
                 setattr(module, hook, hookimpl(function))
             monkeypatch.setitem(sys.modules, module.__name__, module)

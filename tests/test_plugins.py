@@ -12,7 +12,8 @@ import pytest
 
 from asrkit import plugins as plugins_module
 from asrkit.errors import PluginError, UnknownNameError
-from asrkit.hookspecs import hookimpl
+from asrkit.hookspecs import INTERFACE, hookimpl
+from asrkit.loading import backend_problem
 from asrkit.models import ModelSpec, PathSource
 from asrkit.plugins import GROUP, Plugins, load_plugins
 from asrkit.registry import KINDS, PARTS
@@ -21,6 +22,7 @@ from asrkit.registry import KINDS, PARTS
 def module(**hooks):
     """A plugin's module with these functions as its hooks."""
     made = ModuleType("fake")
+    made.ASRKIT_INTERFACE = INTERFACE
     for name, function in hooks.items():
         setattr(made, name, hookimpl(function))
     return made
@@ -69,22 +71,47 @@ def test_everything_the_core_registers_can_be_loaded(kind):
         assert callable(entry.load())
 
 
-def test_all_hooks_are_called(point):
+def registered(point, **hooks):
+    """What a plugin with these hooks registers."""
+    plugins = Plugins(points=[point("mine", module(**hooks))])
+    assert found(plugins) == {"asrkit": None, "mine": None}
+    return plugins.registry
+
+
+def test_hook_register_backends(point):
+    entry = registered(
+        point, register_backends=lambda register: register("b", "a:b", "asrkit.builtins:probe_numpy")
+    ).get("backend", "b")
+    assert (entry.plugin, entry.factory, backend_problem(entry)) == ("mine", "a:b", None)
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_hook_register_parts(point, kind):
+    registry = registered(point, register_parts=lambda register: getattr(register, kind)("p", "builtins:int"))
+    entry = registry.get(kind, "p")
+    assert (entry.plugin, entry.kind, entry.load()) == ("mine", kind, int)
+
+
+def test_hook_register_models(point):
     spec = ModelSpec("m", PathSource("m.nemo"), "a:b", "attention", "greedy", ("en",), (), "none", "text")
-    plugin = module(
-        register_backends=lambda register: register("b", "a:b", lambda: None),
-        register_parts=lambda register: [getattr(register, kind)(f"my-{kind}", "a:b") for kind in PARTS],
-        register_models=lambda register: register(spec),
-        register_formats=lambda register: register("f", "a:b", ".f"),
-    )
-    registry = Plugins(points=[point("mine", plugin)]).registry
-    names = {"backend": "b", "model": "m", "format": "f"} | {kind: f"my-{kind}" for kind in PARTS}
-    for kind in KINDS:
-        entry = registry.get(kind, names[kind])
-        assert (entry.plugin, entry.kind) == ("mine", kind)
-    assert registry.get("model", "m").factory is spec
-    assert registry.get("format", "f").suffix == ".f"
-    assert not registry.get("format", "f").single
+    entry = registered(point, register_models=lambda register: register(spec)).get("model", "m")
+    assert (entry.plugin, entry.factory) == ("mine", spec)
+
+
+def test_hook_register_formats(point):
+    def register_formats(register):
+        register("f", "a:b", ".f")
+        register("one", "a:b", ".one", single=True)
+
+    registry = registered(point, register_formats=register_formats)
+    assert (registry.get("format", "f").suffix, registry.get("format", "f").single) == (".f", False)
+    assert registry.get("format", "one").single
+
+
+def test_hook_register_commands(point):
+    plugins = Plugins(points=[point("mine", module(register_commands=lambda cli: cli.add_command(mine)))])
+    plugins.register_commands(click.Group)
+    assert plugins.commands["mine"] == {"mine": mine}
 
 
 def raises(error):
@@ -250,6 +277,65 @@ def test_factory_that_cannot_be_imported(point, factory, reason):
     assert str(caught.value) == f"encoder 'one' of plugin 'a' cannot be loaded: {reason}"
 
 
+# The interface
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (
+            INTERFACE + 1,
+            f"was written for interface {INTERFACE + 1} of plugins, this asrkit has 1; upgrade asrkit-core",
+        ),
+        (INTERFACE - 1, f"was written for interface {INTERFACE - 1} of plugins, this asrkit has 1; upgrade the plugin"),
+        (None, "does not say which interface it was written for: its module needs ASRKIT_INTERFACE = 1, found None"),
+        ("1", "does not say which interface it was written for: its module needs ASRKIT_INTERFACE = 1, found '1'"),
+    ],
+)
+def test_another_interface(point, stated, message):
+    other = module(register_parts=lambda register: pytest.fail("no hook of it may be called"))
+    other.ASRKIT_INTERFACE = stated
+    plugins = Plugins(points=[point("a", parts("one")), point("old", other)])
+    assert found(plugins) == {"asrkit": None, "a": None, "old": f"plugin 'old' {message}"}
+    assert plugins.registry.names("encoder") == ["one"]
+
+
+# What is told
+
+
+def test_clashes(point):
+    add = {"register_commands": lambda cli: cli.add_command(mine)}
+    first, second = parts("same", "one"), parts("same")
+    for each in (first, second):
+        each.register_commands = hookimpl(add["register_commands"])
+    plugins = Plugins(points=[point("a", first), point("b", second), point("c", parts("two", "two"))])
+    plugins.register_commands(click.Group)
+    assert plugins.clashes() == [
+        "encoder 'same' is registered by 2 plugins; write a:same or b:same to select one",
+        "encoder 'two' is registered 2 times by plugin 'c'; uninstall it",
+        "command 'mine' is registered by 2 plugins; write a:mine or b:mine to select one",
+    ]
+    assert found(plugins) == dict.fromkeys(["asrkit", "a", "b", "c"])
+
+
+@pytest.mark.parametrize("wish", ["", "0", "no", None])
+def test_nothing_is_traced_unasked(point, monkeypatch, capsys, wish):
+    monkeypatch.setenv("ASRKIT_TRACE_PLUGINS", wish) if wish is not None else None
+    Plugins(points=[point("a", parts("one"))])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_trace(point, monkeypatch, capsys):
+    monkeypatch.setenv("ASRKIT_TRACE_PLUGINS", "1")
+    points = [point("a", parts("one", "two")), point("b", module(register_models=raises(KeyError("gone"))))]
+    Plugins(points=points).register_commands(click.Group)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(r"^asrkit: plugin 'asrkit': imported asrkit.builtins from \S+builtins.py in [\d.]+ ms$", err, re.M)
+    assert "asrkit: plugin 'a': register_parts: encoder one, encoder two\n" in err
+    assert re.search(r"^asrkit: plugin 'b': Traceback .*^KeyError: 'gone'$", err, re.M | re.S)
+
+
 # Commands
 
 
@@ -268,9 +354,9 @@ def test_commands_of_a_broken_plugin(point):
         point("a", broken),
         point("b", module(register_commands=lambda cli: cli.add_command(mine))),
     ]
-    plugins, group = Plugins(points=points), click.Group()
-    plugins.register_commands(group)
-    assert list(group.commands) == ["mine"]
+    plugins = Plugins(points=points)
+    plugins.register_commands(click.Group)
+    assert plugins.commands == {"asrkit": {}, "b": {"mine": mine}}
     problem = "plugin 'a' is broken: RuntimeError: no commands today"
     assert found(plugins) == {"asrkit": None, "a": problem, "b": None}
     assert plugins.registry.names("encoder") == []
@@ -279,10 +365,10 @@ def test_commands_of_a_broken_plugin(point):
 
 
 def test_plugin_cannot_replace_a_command_of_asrkit(point):
-    from asrkit.cli import _Commands
+    from asrkit.cli import _Added
 
     plugins = Plugins(points=[point("a", module(register_commands=lambda cli: cli.add_command(mine, "run")))])
-    plugins.register_commands(_Commands())
+    plugins.register_commands(_Added)
     assert found(plugins)["a"] == "plugin 'a' is broken: ValueError: command 'run' is one of asrkit's own"
 
 

@@ -24,7 +24,7 @@ LAYERS = (
     {"interfaces", "ops", "options", "config", "hookspecs", "timed_units", "subtitles", "confidence"},
     {"nn", "decoders", "backends", "weights", "audio", "audio_files", "ffmpeg", "hub"},
     {"checkpoints", "frontends", "strategies", "segmenters", "formats"},
-    {"models", "registry", "builtins", "plugins"},
+    {"models", "registry", "blame", "builtins", "plugins"},
     {"loading", "transcriber", "pipeline", "guards", "batching", "sources"},
     {"bench", "evaluation", "inputs", "journal", "manifests", "naming", "outputs"},
     {"cli", "testing"},

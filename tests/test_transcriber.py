@@ -242,17 +242,6 @@ def test_silence_before_a_clip_is_taken_off_its_times(make, say, family):
     assert (segment.text, segment.start, segment.end) == ("zza", 0.0, pytest.approx(0.1))
 
 
-def test_a_mistake_in_a_part_is_not_hidden(make, say):
-    class Broken:
-        stride = 1
-
-        def __call__(self, features):
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        make(encoder=Broken()).transcribe(say("a"))
-
-
 @pytest.mark.parametrize("single", ["a.wav", b"x", io.BytesIO(b"x"), (np.zeros(3), 16000), np.zeros(3)])
 def test_outcomes_of_a_single_recording_are_refused(model, single):
     with pytest.raises(UsageError, match="put a single one into a list"):

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from asrkit import __version__
+from asrkit.blame import blaming
 from asrkit.errors import AsrkitError, UsageError, suggestion
 from asrkit.plugins import load_plugins
 
@@ -29,41 +30,82 @@ BEFORE_LINES: list[Callable[[], None]] = []
 """What is called before a line is said, such as to take a progress line away."""
 
 
-class _Commands(click.Group):
-    """Our commands by module, plugins' commands as they register them."""
+OWNER = "asrkit.cli.owner"
+"""Under this name a click context remembers whose command is run."""
 
-    _asked = False
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        self._ask_plugins()
-        return [*COMMANDS, *sorted({*super().list_commands(ctx)} - {*COMMANDS})]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in COMMANDS:
-            command: click.Command = importlib.import_module(f"asrkit.cli.{name}").command
-            return command
-        self._ask_plugins()
-        return super().get_command(ctx, name)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
-            near = suggestion(args[0], self.list_commands(ctx))
-            # It may be the command of a plugin that is broken.
-            broken = "".join(f"; {problem}" for problem in load_plugins().registry.broken.values())
-            raise click.UsageError(f"No such command {args[0]!r}{near}{broken}", ctx)
-        return super().resolve_command(ctx, args)
+class _Added(click.Group):
+    """Takes a plugin's commands."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         if (name or cmd.name) in COMMANDS:
             raise ValueError(f"command {name or cmd.name!r} is one of asrkit's own")
         super().add_command(cmd, name)
 
-    def _ask_plugins(self) -> None:
-        if not self._asked:
-            self._asked = True
-            load_plugins().register_commands(self)
+
+class _Commands(click.Group):
+    """Our commands by module, plugins' commands as they register them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *sorted({name for commands in self._added().values() for name in commands})]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in COMMANDS:
+            command: click.Command = importlib.import_module(f"asrkit.cli.{name}").command
+            return command
+        plugin, _, short = name.rpartition(":")
+        found = self._owned(plugin, short)
+        return _clash(short) if len(found) > 1 else next(iter(found.values()), None)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        plugin, _, name = args[0].rpartition(":")
+        if args[0] not in COMMANDS and (owners := [*self._owned(plugin, name)]):
+            ctx.meta[OWNER] = f"command {name!r} of plugin {owners[0]!r}"
+        elif not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            near = suggestion(args[0], self.list_commands(ctx))
+            # It may be the command of a plugin that is broken.
+            broken = "".join(f"; {problem}" for problem in load_plugins().registry.broken.values())
+            raise click.UsageError(f"No such command {args[0]!r}{near}{broken}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error in one that a plugin added names the plugin."""
+        try:
+            return super().invoke(ctx)
+        except (AsrkitError, click.ClickException, click.exceptions.Exit, click.Abort, OSError):
+            raise
+        except Exception:
+            if OWNER not in ctx.meta:
+                raise
+            with blaming(ctx.meta[OWNER]):
+                raise
+
+    def _owned(self, plugin: str, name: str) -> dict[str, click.Command]:
+        """The commands of a name by plugin, of one plugin if it is not empty."""
+        return {
+            owner: commands[name]
+            for owner, commands in self._added().items()
+            if name in commands and plugin in ("", owner)
+        }
+
+    def _added(self) -> dict[str, dict[str, Any]]:
+        """The commands of each plugin, by name."""
+        plugins = load_plugins()
+        plugins.register_commands(_Added)
+        return plugins.commands
+
+
+def _clash(name: str) -> click.Command:
+    """In place of a command that several plugins added: says so when it is called."""
+
+    def fail() -> None:
+        problem = load_plugins().command_clash(name)
+        assert problem is not None
+        raise problem
+
+    return click.Command(name, callback=fail, short_help=str(load_plugins().command_clash(name)))
 
 
 @click.group(

@@ -35,7 +35,7 @@ NEWEST_UNTRIED = (3, 14)
 LITTLE_SPACE = 2_000_000_000
 """Bytes; a model may have more."""
 
-OWN_VARIABLES = ("ASRKIT_CACHE", "ASRKIT_PLUGINS")
+OWN_VARIABLES = ("ASRKIT_CACHE", "ASRKIT_PLUGINS", "ASRKIT_TRACE_PLUGINS")
 """Those that are not options of a command."""
 
 OTHERS_VARIABLES = re.compile(r"HF_|HUGGINGFACE_|(OMP|OPENBLAS|MKL|VECLIB)_\w*THREADS$|PYTHON(UTF8|IOENCODING)$")
@@ -143,6 +143,8 @@ def _plugins(ctx: click.Context) -> Found:
         else:
             todo = f"pip install --upgrade {plugin.distribution}, or pip uninstall {plugin.distribution}"
             yield plugin.name, PROBLEM, f"{plugin.distribution} {plugin.version}: {plugin.error}", todo
+    for clash in plugins.clashes():
+        yield "names", ADVICE, clash, ""
     if not registry().names("model"):
         yield "models", ADVICE, "no plugin knows a model by name", "install a plugin with models"
 

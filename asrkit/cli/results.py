@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from inspect import signature
-from typing import Any
+from typing import IO, Any
 
 import attrs
 
+from asrkit.blame import blaming
 from asrkit.cli import say
 from asrkit.cli.progress import Progress
-from asrkit.errors import UsageError
+from asrkit.errors import PluginError, UsageError
 from asrkit.plugins import registry
 from asrkit.registry import Entry
 from asrkit.values import Failure, Transcript
@@ -33,11 +33,45 @@ WITHOUT_HYPOTHESES = {"srt", "tsv", "txt", "vtt"}
 class Format:
     """A format with the options it was asked for with."""
 
-    name: str
-    suffix: str
-    single: bool
-    write: Any
-    """``write(transcripts, file)``"""
+    entry: Entry
+    options: Mapping[str, Any]
+
+    @property
+    def suffix(self) -> str:
+        """How its files end."""
+        return self.entry.suffix
+
+    @property
+    def single(self) -> bool:
+        """Whether a file of it holds one recording."""
+        return self.entry.single
+
+    def write(self, transcripts: Iterable[Transcript], file: IO[str]) -> None:
+        """Write transcripts as they come.
+
+        Raises:
+            PluginError: the format failed, or left some of them out.
+        """
+        problems: list[Exception] = []
+        rest: list[bool] = [True]
+
+        def watched() -> Iterator[Transcript]:
+            try:
+                yield from transcripts
+                rest.clear()
+            except Exception as error:  # not the format's
+                problems.append(error)
+                raise
+
+        try:
+            with blaming(str(self.entry), OSError):
+                self.entry.load()(watched(), file, **self.options)
+        except PluginError:
+            if problems:
+                raise problems[0] from None
+            raise
+        if rest and not self.single:
+            raise PluginError(f"{self.entry} did not ask for all recordings; those that are missing were not decoded")
 
     def text(self, transcript: Transcript) -> str:
         """One transcript as the content of a file."""
@@ -65,12 +99,10 @@ def choose_formats(name: str, options: Mapping[str, Any]) -> list[Format]:
     for option in given:
         if not any(option in signature(write).parameters for _, write in loaded):
             raise UsageError(f"format {name!r} has no place for {_flag(option)}; {_others(option)}")
-    return [_format(entry, write, given) for entry, write in loaded]
-
-
-def _format(entry: Entry, write: Any, given: Mapping[str, Any]) -> Format:
-    own = {option: value for option, value in given.items() if option in signature(write).parameters}
-    return Format(entry.name, entry.suffix, entry.single, partial(write, **own))
+    return [
+        Format(entry, {option: value for option, value in given.items() if option in signature(write).parameters})
+        for entry, write in loaded
+    ]
 
 
 def _flag(option: str) -> str:

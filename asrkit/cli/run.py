@@ -31,7 +31,7 @@ from asrkit.cli.options import (
 )
 from asrkit.cli.progress import Progress
 from asrkit.cli.results import ALL, Format, Report, choose_formats
-from asrkit.errors import UsageError
+from asrkit.errors import PluginError, UsageError
 from asrkit.inputs import STDIN, Input, collect
 from asrkit.models import HubSource
 from asrkit.outputs import Outputs
@@ -200,6 +200,8 @@ def command(
                     except OSError as error:
                         where = error.filename or next(iter(outputs.paths(one).values()))
                         report.failure(f"{where}: cannot be written: {error.strerror or error}")
+                    except PluginError as error:
+                        report.failure(f"{transcript.file}: {error}")
     if stop.asked and report.done < len(todo):
         how = (
             "" if outputs is None else "; the same command" + (" without --overwrite" if overwrite else "") + " goes on"

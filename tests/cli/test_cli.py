@@ -112,10 +112,8 @@ def test_models_show_a_path(call, model):
     assert (shown["languages"], shown["options"]) == ("en, de", "confidence, confidence_measure, language, limit")
 
 
-def test_a_plugins_command(call, install, monkeypatch):
+def test_a_plugins_command(call, install):
     import click
-
-    from asrkit.cli import cli
 
     @click.command("sing")
     def sing():
@@ -123,8 +121,6 @@ def test_a_plugins_command(call, install, monkeypatch):
         click.echo("la")
 
     install(fake={"register_commands": lambda cli: cli.add_command(sing)})
-    monkeypatch.setattr(cli, "_asked", False)
-    monkeypatch.setattr(cli, "commands", {})
     assert call("sing") == (0, "la\n", "")
     assert "\n  sing " in call("--help")[1]
 

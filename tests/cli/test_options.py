@@ -270,7 +270,7 @@ def test_groups_of_options(call):
     ]
 
 
-def test_a_plugins_command_may_use_the_same_options(call, install, monkeypatch):
+def test_a_plugins_command_may_use_the_same_options(call, install):
     @click.command("sing", cls=Command)
     @option("--key", help="Key.")
     def sing(key):
@@ -278,8 +278,6 @@ def test_a_plugins_command_may_use_the_same_options(call, install, monkeypatch):
         click.echo(key)
 
     install(fake={"register_commands": lambda cli: cli.add_command(sing)})
-    monkeypatch.setattr(cli, "_asked", False)
-    monkeypatch.setattr(cli, "commands", {})
     assert call("sing", "--key", "C") == (0, "C\n", "")
     assert call("sing", "--key", "C", "--key", "D")[0] == 2
     assert "\nOptions:\n  --key TEXT" in call("sing", "--help")[1]

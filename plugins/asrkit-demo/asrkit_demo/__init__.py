@@ -8,7 +8,9 @@ from typing import Any
 from asrkit import hookimpl
 from asrkit.models import ModelSpec, PathSource
 
-__all__ = ["SPEC"]
+__all__ = ["ASRKIT_INTERFACE", "SPEC"]
+
+ASRKIT_INTERFACE = 1
 
 OTHERS = ("de", "es", "fr")
 
