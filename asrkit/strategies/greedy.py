@@ -14,7 +14,7 @@ from asrkit.interfaces import AttentionDecoder, Backend, Decode
 from asrkit.strategies.attention import Batches
 from asrkit.values import Hypothesis, Request
 
-__all__ = ["Greedy"]
+__all__ = ["Choice", "Greedy", "Turn"]
 
 
 @varying(tokens=("batch", "tokens"), banned=("batch", None))

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         check_tokenizer,
     )
     from asrkit.testing.conformance_parts import check_decoder, check_encoder, check_model, check_strategy
+    from asrkit.testing.small import SmallDecoder
     from asrkit.testing.strict import StrictBackend
     from asrkit.testing.where import installed_backends
 
 # Resolved on first use: writing archives needs no array-api-strict.
 _HOMES = {
+    "SmallDecoder": "small",
     "StrictBackend": "strict",
     "check_backend": "conformance_backend",
     "check_checkpoint": "conformance_host",
@@ -38,6 +40,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "SmallDecoder",
     "StrictBackend",
     "check_backend",
     "check_checkpoint",

@@ -25,7 +25,7 @@ Case = tuple[str, Callable[..., Any], dict[str, np.ndarray], dict[str, tuple[str
     used=("batch",),
     flag=("batch", "time"),
 )
-class Operands(NamedTuple):
+class _Operands(NamedTuple):
     """Inputs of the cases; those that a case does not need are None."""
 
     a: Array = None
@@ -70,13 +70,13 @@ def _check_quantized(backend: Backend, precision: str) -> None:
     x[2, 3:] = 0.0  # and padding
     weight, shift = backend.weight("matrix", precision, *matrices), backend.weight("vector", precision, bias)
 
-    def project(operands: Operands) -> Operands:
-        return Operands(a=backend.ops.linear(operands.a, weight, shift))
+    def project(operands: _Operands) -> _Operands:
+        return _Operands(a=backend.ops.linear(operands.a, weight, shift))
 
     compiled = backend.compile(project)
 
     def run(values: np.ndarray) -> np.ndarray:
-        found: np.ndarray = backend.to_host(compiled(Operands(a=backend.asarray(values)))).a
+        found: np.ndarray = backend.to_host(compiled(_Operands(a=backend.asarray(values)))).a
         return found
 
     together = run(x)
@@ -116,7 +116,7 @@ def _run(
     handles = {
         name: backend.weight(role, backend.capabilities.precisions[0], value) for name, (role, value) in weights.items()
     }
-    operands = Operands(**{name: backend.asarray(value) for name, value in inputs.items()})
+    operands = _Operands(**{name: backend.asarray(value) for name, value in inputs.items()})
     # Not through compile: results of a case have no named sizes. Compiled code is checked with the parts.
     return backend.to_host(fn(ops, operands, **handles))
 
@@ -143,21 +143,21 @@ def _check_host(backend: Backend) -> None:
         back = backend.to_host(backend.asarray(values))
         assert back.dtype == dtype, f"{label}: to_host gives {back.dtype} for {values.dtype}, expected {dtype}"
         assert np.array_equal(back, values.astype(dtype)), f"{label}: to_host changed {values}"
-    tree = {"x": (Operands(a=backend.asarray(np.ones((1, 2, 3)))), None)}
+    tree = {"x": (_Operands(a=backend.asarray(np.ones((1, 2, 3)))), None)}
     back = backend.to_host(tree)
-    assert isinstance(back["x"][0], Operands), f"{label}: to_host changed the shape of a tree"
+    assert isinstance(back["x"][0], _Operands), f"{label}: to_host changed the shape of a tree"
     assert back["x"][1] is None, f"{label}: to_host changed a None"
     for axis in ("batch", "time"):
         sizes = [backend.bucket(axis, size) for size in range(1, 300)]
         assert all(b >= s for s, b in enumerate(sizes, start=1)), f"{label}: bucket({axis!r}) is too small"
         assert sizes == sorted(sizes), f"{label}: bucket({axis!r}) is not monotone"
 
-    def twice(operands: Operands) -> Operands:
-        return Operands(a=operands.a * 2.0)
+    def twice(operands: _Operands) -> _Operands:
+        return _Operands(a=operands.a * 2.0)
 
     double = backend.compile(twice)
     for rows in (2, 3):
-        result = double(Operands(a=backend.asarray(np.ones((rows, 4, 3), np.float32))))
+        result = double(_Operands(a=backend.asarray(np.ones((rows, 4, 3), np.float32))))
         assert np.array_equal(backend.to_host(result).a, np.full((rows, 4, 3), 2.0)), f"{label}: compile"
 
 
@@ -256,16 +256,16 @@ def _image(ops: Ops, a: Array, b: Array) -> Array:
     return ops.xp.stack([a, b], axis=1)
 
 
-def _qkv(operands: Operands) -> tuple[Array, Array, Array]:
+def _qkv(operands: _Operands) -> tuple[Array, Array, Array]:
     """One head each."""
     q, k = operands.a[:, None, :, :], operands.b[:, None, :, :]
     return q, k, k * 0.5
 
 
-def _twice_normed(ops: Ops, operands: Operands, w: Array, b: Array) -> tuple[Array, Array, Array]:
+def _twice_normed(ops: Ops, operands: _Operands, w: Array, b: Array) -> tuple[Array, Array, Array]:
     x = operands.a + operands.b
     return ops.layer_norm(x, w, b), ops.layer_norm(x, b, w), x
 
 
-def _masked_attention(ops: Ops, operands: Operands) -> Array:
+def _masked_attention(ops: Ops, operands: _Operands) -> Array:
     return ops.attention(*_qkv(operands), scale=0.5, mask=operands.flag[:, None, None, :])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -13,7 +13,8 @@ from asrkit.interfaces import AttentionDecoder, Backend, Encoder, Strategy
 from asrkit.models import Parts
 from asrkit.plugins import registry
 from asrkit.testing.conformance_host import noise
-from asrkit.testing.where import installed_backends
+from asrkit.testing.small import SmallDecoder
+from asrkit.testing.where import Backends, chosen
 from asrkit.transcriber import Model
 from asrkit.values import Hypothesis, Request
 
@@ -24,7 +25,7 @@ def check_encoder(
     build: Callable[[Backend], Encoder],
     bins: int,
     *,
-    backends: Mapping[str, Backend] | None = None,
+    backends: Backends = None,
     atol: float = 1e-4,
 ) -> None:
     """One result on every backend: for a row alone, in a batch of unequal rows, and with more padding.
@@ -32,13 +33,13 @@ def check_encoder(
     Args:
         build: makes the encoder for a backend.
         bins: F, feature bins it takes.
-        backends: by label; all that run here if not given.
+        backends: by label, or one, which is compared with NumPy; all that run here if not given.
         atol: largest absolute difference.
     """
     rng = np.random.default_rng(3)
     rows = [rng.standard_normal((frames, bins)).astype(np.float32) for frames in (97, 40, 64)]
     expected: list[np.ndarray] | None = None
-    for label, backend in (backends or installed_backends()).items():
+    for label, backend in chosen(backends).items():
         encoder = build(backend)
         encode = backend.compile(lambda features, encoder=encoder: encoder(features))
         alone = [_valid(backend, encode, [row], len(row))[0] for row in rows]
@@ -64,7 +65,7 @@ def check_decoder(
     build: Callable[[Backend], AttentionDecoder],
     width: int,
     *,
-    backends: Mapping[str, Backend] | None = None,
+    backends: Backends = None,
     atol: float = 2e-4,
 ) -> None:
     """One result on every backend: token by token or in one pass, alone, in a batch, with padded states.
@@ -72,13 +73,13 @@ def check_decoder(
     Args:
         build: makes the decoder for a backend.
         width: D of the encoder states it takes.
-        backends: by label; all that run here if not given.
+        backends: by label, or one, which is compared with NumPy; all that run here if not given.
         atol: largest absolute difference between logits.
     """
     rng = np.random.default_rng(4)
     rows = [rng.standard_normal((frames, width)).astype(np.float32) for frames in (21, 13, 34)]
     expected: np.ndarray | None = None
-    for label, backend in (backends or installed_backends()).items():
+    for label, backend in chosen(backends).items():
         decoder = build(backend)
         tokens = np.random.default_rng(5).integers(0, decoder.size, (len(rows), 9))
         run = _stepper(decoder, backend)
@@ -126,23 +127,24 @@ def _stepper(decoder: AttentionDecoder, backend: Backend) -> Callable[..., np.nd
 
 def check_strategy(
     strategy: Strategy,
-    build: Callable[[Backend], Any],
-    width: int,
+    build: Callable[[Backend], Any] = SmallDecoder,
+    width: int = SmallDecoder.width,
     *,
-    backends: Mapping[str, Backend] | None = None,
+    backends: Backends = None,
 ) -> None:
     """The same hypotheses on every backend, alone or in a batch; limits, stops and suppressed tokens are honoured.
 
     Args:
-        build: makes a decoder of the family it drives.
+        build: makes a decoder of the family it drives; a small one with attention if not given.
         width: D of the encoder states that takes.
+        backends: by label, or one, which is compared with NumPy; all that run here if not given.
     """
     rng = np.random.default_rng(6)
     rows = [rng.standard_normal((frames, width)).astype(np.float32) for frames in (21, 13, 34, 8)]
     free = [Request((1, 2, 3), 12, frozenset()), Request((1, 2, 3), 7, frozenset())]
     requests = [free[0], free[1], Request((4, 5), 12, frozenset()), free[0]]
     expected: dict[str, list[list[tuple[int, ...]]]] = {}
-    for label, backend in (backends or installed_backends()).items():
+    for label, backend in chosen(backends).items():
         decoder = build(backend)
         run = _searcher(strategy.bind(decoder, backend), backend)
 
@@ -194,17 +196,16 @@ def _searcher(decode: Any, backend: Backend) -> Callable[..., list[list[Hypothes
     return run
 
 
-def check_model(
-    build: Callable[[Backend], Parts], *, backends: Mapping[str, Backend] | None = None, **options: Any
-) -> None:
+def check_model(build: Callable[[Backend], Parts], *, backends: Backends = None, **options: Any) -> None:
     """The same transcripts on every backend, one by one or in a batch.
 
     Args:
         build: makes the parts for a backend.
+        backends: by label, or one, which is compared with NumPy; all that run here if not given.
         options: for ``Model.transcribe``.
     """
     expected: list[tuple[int, ...]] | None = None
-    for label, backend in (backends or installed_backends()).items():
+    for label, backend in chosen(backends).items():
         parts = build(backend)
         model = Model(label, parts, backend, backend.capabilities.precisions[0], registry())
         rate = parts.frontend.rate

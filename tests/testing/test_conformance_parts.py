@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import attrs
-import numpy as np
 import pytest
 
-from asrkit.arrays import Encoded, varying
+from asrkit.arrays import Encoded
 from asrkit.backends.numpy import NumpyBackend
 from asrkit.errors import SeamError
 from asrkit.interfaces import AttentionDecoder
 from asrkit.nn import length_mask
 from asrkit.strategies.attention_beam import AttentionBeam
 from asrkit.strategies.greedy import Greedy
-from asrkit.testing import StrictBackend, check_decoder, check_encoder, check_model, check_strategy, installed_backends
+from asrkit.testing import (
+    SmallDecoder,
+    StrictBackend,
+    check_decoder,
+    check_encoder,
+    check_model,
+    check_strategy,
+    installed_backends,
+)
 
 NUMPY = {"numpy": NumpyBackend()}
-WIDTH, BINS = 4, 5
+WIDTH, BINS = SmallDecoder.width, 5
 
 # Encoders
 
@@ -125,63 +130,24 @@ def test_encoder_that_differs_on_one_backend():
 # Decoders
 
 
-@varying(used=("batch",), sums=("batch", None))
-class Past(NamedTuple):
-    used: Any
-    sums: Any
-
-
-class Summing:
-    """Scores depend on the sum of embeddings so far, on the last token and on the mean of the valid states."""
-
-    size, max_tokens = 11, 50
-
-    def __init__(self, backend):
-        rng = np.random.default_rng(8)
-        self.backend, self.xp, self.ops = backend, backend.xp, backend.ops
-        self.table = backend.weight("table", "fp32", rng.standard_normal((self.size, self.size)).astype(np.float32))
-        self.matrix = backend.weight("matrix", "fp32", rng.standard_normal((self.size, WIDTH)).astype(np.float32))
-
-    def mean(self, encoded):
-        mask = length_mask(self.ops, encoded.lengths, encoded.values.shape[1])[:, :, None]
-        total = self.xp.sum(self.xp.where(mask, encoded.values, encoded.values * 0.0), axis=1)
-        return total / self.xp.astype(encoded.lengths, self.xp.float32)[:, None]
-
-    def memorize(self, encoded):
-        mean = self.ops.linear(self.mean(encoded), self.matrix)
-        return Past(encoded.lengths, mean)
-
-    def start(self, rows, room):
-        zeros = np.zeros((rows, self.size), np.float32)
-        return Past(self.backend.asarray(zeros[:, 0].astype(np.int32)), self.backend.asarray(zeros))
-
-    def past(self, cache, tokens):
-        return cache.sums + self.xp.sum(self.ops.embed(tokens, self.table), axis=1)
-
-    def step(self, memory, cache, tokens):
-        sums = self.past(cache, tokens)
-        last = self.ops.embed(tokens[:, -1:], self.table)[:, 0, :]
-        return self.xp.sin(sums * 3.0) + memory.sums + last * 2.0, Past(cache.used + tokens.shape[1], sums)
-
-
-class Forgetful(Summing):
+class Forgetful(SmallDecoder):
     def past(self, cache, tokens):
         return self.xp.sum(self.ops.embed(tokens, self.table), axis=1)
 
 
-class ReadsPadding(Summing):
+class ReadsPadding(SmallDecoder):
     def mean(self, encoded):
         return self.xp.mean(encoded.values, axis=1)
 
 
-class Mixes(Summing):
+class Mixes(SmallDecoder):
     def past(self, cache, tokens):
         sums = super().past(cache, tokens)
         return sums + self.xp.sum(sums, axis=0, keepdims=True)
 
 
 def test_right_decoder():
-    check_decoder(Summing, WIDTH)
+    check_decoder(SmallDecoder, WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +170,7 @@ def test_wrong_decoder(decoder, message):
     "strategy", [Greedy(), Greedy(confidence=True), AttentionBeam(), AttentionBeam(3, 1.0, 3)], ids=str
 )
 def test_right_strategy(strategy):
-    check_strategy(strategy, Summing, WIDTH)
+    check_strategy(strategy)
 
 
 def with_requests(change):
@@ -246,7 +212,7 @@ def with_results(change):
 )
 def test_wrong_strategy(strategy, message):
     with pytest.raises(AssertionError, match=f"^{message}"):
-        check_strategy(strategy, Summing, WIDTH, backends=NUMPY)
+        check_strategy(strategy, SmallDecoder, WIDTH, backends=NUMPY)
 
 
 def test_strict_backend_comes_first():

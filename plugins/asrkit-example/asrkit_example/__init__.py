@@ -1,0 +1,3 @@
+"""The plugin of asrkit's tutorial."""
+
+__all__: list[str] = []
