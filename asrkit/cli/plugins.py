@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from asrkit.cli.options import Command
+from asrkit.cli.new_plugin import command as new
 from asrkit.cli.tables import table
 from asrkit.plugins import load_plugins
 from asrkit.registry import KINDS
@@ -12,16 +12,19 @@ from asrkit.registry import KINDS
 __all__ = ["command"]
 
 
-@click.command("plugins", cls=Command)
+@click.group("plugins", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List plugins and what each registers.
+    """List plugins: what each registers, what is broken, and why.
 
     \b
     Examples:
       asrkit plugins
       ASRKIT_PLUGINS=canary asrkit plugins
+      ASRKIT_TRACE_PLUGINS=1 asrkit plugins
     """
+    if ctx.invoked_subcommand is not None:
+        return
     plugins = load_plugins()
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
@@ -38,3 +41,8 @@ def command(ctx: click.Context) -> None:
         if plugins.commands.get(plugin.name):
             rows.append(("", f"command: {', '.join(plugins.commands[plugin.name])}"))
     table(rows)
+    for clash in plugins.clashes():
+        click.echo(clash)
+
+
+command.add_command(new)
