@@ -7,7 +7,7 @@ from typing import Any
 
 from asrkit.hookspecs import hookimpl
 
-__all__ = ["ASRKIT_INTERFACE"]
+__all__ = ["ASRKIT_INTERFACE", "probe_mlx", "probe_numpy"]
 
 ASRKIT_INTERFACE = 1
 

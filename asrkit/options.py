@@ -11,12 +11,12 @@ import attrs
 
 from asrkit.errors import OptionError, listed, suggestion
 
-__all__ = ["build_options", "option_names"]
+__all__ = ["WORDS", "build_options", "option_names"]
 
 Options = TypeVar("Options")
 
 WORDS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
-
+"""What a user may write for yes and no."""
 
 KINDS: dict[Any, str] = {bool: "yes or no", int: "a whole number", float: "a number", str: "a text"}
 KINDS[type(None)] = "nothing"

@@ -71,6 +71,7 @@ def place(tmp_path, monkeypatch, checkpoint) -> Path:
     shutil.copy(ROOT / RECORDING, tmp_path / RECORDING)
     samples = ROOT / "plugins/asrkit-demo/samples"
     shutil.copytree(samples, tmp_path / "plugins/asrkit-demo/samples")
+    monkeypatch.syspath_prepend(ROOT / "docs/examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -127,7 +128,7 @@ def needs_network(words: list[str]) -> bool:
 def test_shell_blocks_hold_commands():
     lines = [words for block in blocks("sh", "console") for _, words in command_lines(block.values[0])]
     assert len(lines) > 20
-    assert {words[0] for words in lines} == set(COMMANDS)
+    assert {words[0] for words in lines} == {*COMMANDS, "duration"}  # which the tutorial's plugin adds
 
 
 def test_check_of_commands_notices_mistakes():
@@ -189,16 +190,75 @@ def test_strategies_are_documented():
         assert options == ", ".join(f"`{option}`" for option in option_names(strategy))
 
 
+def compose(backend: str, strategy: str) -> str:
+    command = [sys.executable, ROOT / "docs/examples/compose.py", "random-canary.nemo", "talk.wav"]
+    command += ["--backend", backend, "--strategy", strategy]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "sampling"])  # of the core, and of the plugin of the tutorial
 @pytest.mark.parametrize("backend", registry().names("backend"))
-def test_example_composes_on_every_backend(backend, place, capfd):
+def test_example_composes_on_every_backend(backend, strategy, place, capfd):
     problem = backend_problem(registry().get("backend", backend))
     if problem is not None:
         pytest.skip(problem)
-    command = [sys.executable, ROOT / "docs/examples/compose.py", "random-canary.nemo", "talk.wav"]
-    done = subprocess.run([*command, "--backend", backend], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    main(["run", "-m", "random-canary.nemo", "-l", "en", "--format", "jsonl", "--backend", backend, "talk.wav"])
-    assert done.stdout == json.loads(capfd.readouterr().out)["raw_text"] + "\n"
+    found = compose(backend, strategy)
+    words = ["-m", "random-canary.nemo", "-l", "en", "--format", "jsonl", "--backend", backend, "--strategy", strategy]
+    main(["run", *words, "talk.wav"])
+    assert found == json.loads(capfd.readouterr().out)["raw_text"] + "\n"
+    if backend != "numpy":
+        assert found == compose("numpy", strategy)
+
+
+def quoted(page: str) -> list:
+    """(file, code) of every block of a page that is quoted from a file, which is named before it or before the last."""
+    text = (ROOT / "docs/plugins" / page).read_text(encoding="utf-8")
+    place = ROOT / {"tutorial.md": "plugins/asrkit-example", "backends.md": "docs/examples"}[page]
+    found, file = [], None
+    for name, language, code in re.findall(
+        r"^(?:`([\w/.-]+)`:\n\n)?```(py|toml)\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    ):
+        file = place / name if name else file
+        found.append(pytest.param(file, code, id=f"{page}:{text.count(chr(10), 0, text.index(code))}"))
+        assert language == file.suffix[1:]
+    return found
+
+
+QUOTED = [*quoted("tutorial.md"), *quoted("backends.md")]
+
+
+@pytest.mark.parametrize(("file", "code"), QUOTED)
+def test_tutorials_quote_what_is_there(file, code):
+    assert code in file.read_text(encoding="utf-8")
+
+
+def test_tutorials_show_everything_that_is_registered():
+    files = {param.values[0] for param in QUOTED}
+    assert {*(ROOT / "plugins/asrkit-example/asrkit_example").glob("[a-z]*.py")} <= files
+    assert {*(ROOT / "docs/examples/asrkit_array_api").glob("[a-z]*.py")} <= files
+
+
+def test_backend_of_the_docs_is_found_and_transcribes(tmp_path):
+    info = tmp_path / "asrkit_array_api-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: asrkit-array-api\nVersion: 1\n", encoding="utf-8")
+    point = "array-api = asrkit_array_api.plugin"
+    (info / "entry_points.txt").write_text(f"[asrkit]\n{point}\n", encoding="utf-8")
+    paths = [str(tmp_path), str(ROOT / "docs/examples"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+    def asrkit(*words) -> str:
+        command = [sys.executable, "-m", "asrkit", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert re.search(r"^array-api +cpu; fp32, int8, int4; array-api-strict ", asrkit("backends"), re.MULTILINE)
+    clip = ROOT / "plugins/asrkit-demo/samples/en-000.flac"
+    words = ("run", "-m", "canary-demo", "-l", "en", "-q", "--backend", "array-api", clip)
+    assert asrkit(*words) == "Martin never eats potatoes.\n"
 
 
 def test_example_is_short():

@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -196,13 +197,33 @@ def order(name: str) -> tuple[int, str]:
     return (0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2, name)
 
 
-@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"asrkit.__main__"}))  # which would run the command line
-def test_all_is_sorted_and_exists(name):
+REGISTERED = ("hookimpl", "hookspec", "command")
+"""What is decorated with one of these is found by the decorator's doing, and imported by nobody."""
+
+
+def decorators(node: ast.AST) -> set[str]:
+    """The names of a definition's decorators, without what stands before or behind them."""
+    found = (one.func if isinstance(one, ast.Call) else one for one in getattr(node, "decorator_list", ()))
+    return {ast.unparse(one).rpartition(".")[2] for one in found}
+
+
+def plugin_module(path: Path) -> str:
+    """``plugins/asrkit-canary/asrkit_canary/build.py`` as ``asrkit_canary.build``."""
+    parts = path.relative_to(ROOT / "plugins").with_suffix("").parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+ALL_MODULES = MODULES | {plugin_module(path): path for path in PLUGIN_SOURCES}
+
+
+@pytest.mark.parametrize("name", sorted(ALL_MODULES.keys() - {"asrkit.__main__"}))  # which would run the command line
+def test_all_is_complete_and_sorted(name):
     if name == "asrkit.backends.mlx":
         pytest.importorskip("mlx.core", exc_type=ImportError)
     module = importlib.import_module(name)
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = ast.parse(ALL_MODULES[name].read_text(encoding="utf-8"))
     public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    public = [node for node in public if not decorators(node) & {*REGISTERED} or node.name == "command"]
     if not hasattr(module, "__all__"):
         assert not public, f"{name} has no __all__"
         return
@@ -210,11 +231,27 @@ def test_all_is_sorted_and_exists(name):
     assert len(module.__all__) == len(set(module.__all__))
     missing = [entry for entry in module.__all__ if not hasattr(module, entry)]
     assert missing == []
+    if name in MODULES:
+        assert [node.name for node in public if node.name not in module.__all__] == []
 
 
-@pytest.mark.parametrize("path", relative(PLUGIN_SOURCES))
-def test_what_plugins_import_is_public(path):
-    """``__all__`` is complete enough when other distributions get by with it."""
+@pytest.mark.parametrize("name", ["asrkit", "asrkit.testing"])
+def test_all_is_documented(name):
+    pages = "".join(path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+    module = importlib.import_module(name)
+    assert [entry for entry in module.__all__ if not re.search(rf"\b{entry}\b", pages)] == []
+    assert [entry for entry in module.__all__ if not (getattr(module, entry).__doc__ or "").strip()] == []
+
+
+def test_every_check_has_its_row():
+    text = (ROOT / "docs/plugins/testing.md").read_text(encoding="utf-8")
+    checks = [name for name in importlib.import_module("asrkit.testing").__all__ if name.startswith("check_")]
+    assert sorted(re.findall(r"^\| `(check_\w+)\(", text, re.MULTILINE)) == checks
+
+
+@pytest.mark.parametrize("path", relative(SOURCES + PLUGIN_SOURCES))
+def test_what_is_imported_is_public(path):
+    """``__all__`` is complete enough when everything else gets by with it."""
     hidden = [
         f"{module}.{name}"
         for module, name in imports(path)
@@ -286,7 +323,43 @@ def test_there_are_five_hooks():
 def test_hook_is_documented(name):
     text = (ROOT / "docs/plugins/hooks.md").read_text(encoding="utf-8")
     arguments = ", ".join(inspect.signature(getattr(hookspecs, name)).parameters)
-    assert f"{name}({arguments})" in text
+    assert re.findall(rf"^### ({name}.*)$", text, re.MULTILINE) == [f"{name}({arguments})"]
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_what_a_hook_is_given_is_documented(name):
+    """Its ``register``, with the exact signature, in the docs and in the hook's own docstring."""
+    from asrkit.registry import PARTS, Registry, registers
+
+    if name == "register_commands":  # is given a group of click
+        return
+    given = registers(Registry(), "mine")[name]
+    callables = {f"register.{part}": getattr(given, part) for part in PARTS} if name == "register_parts" else {}
+    text = (ROOT / "docs/plugins/hooks.md").read_text(encoding="utf-8")
+    section = text.partition(f"### {name}(")[2].partition("\n### ")[0]
+    for call, function in (callables or {"register": given}).items():
+        plain = inspect.signature(function, eval_str=False).replace(return_annotation=inspect.Signature.empty)
+        arguments = [one.replace(annotation=inspect.Parameter.empty) for one in plain.parameters.values()]
+        signature = f"{call}{plain.replace(parameters=arguments)}".replace("(spec)", "(ModelSpec(...))")
+        if call == "register":
+            assert f"`{signature}`" in section
+            assert signature in (getattr(hookspecs, name).__doc__ or "").replace("``", "")
+        else:
+            assert signature.endswith("(name, factory)")
+            assert f"`{call.partition('.')[2]}`" in section
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_hook_is_tested_by_name(name):
+    tree = ast.parse((ROOT / "tests/test_plugins.py").read_text(encoding="utf-8"))
+    assert f"test_hook_{name}" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("path", relative((ROOT / "plugins").glob("*/pyproject.toml")))
+def test_our_plugins_state_the_interface(path):
+    points = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["entry-points"]["asrkit"]
+    for module in points.values():
+        assert importlib.import_module(module).ASRKIT_INTERFACE == hookspecs.INTERFACE
 
 
 def test_variables_of_options_are_documented():

@@ -1,6 +1,6 @@
 """Transcribes one recording with parts that are taken from the registry and put together by hand.
 
-Usage: ``python compose.py checkpoint.nemo talk.wav --backend numpy --language en``.
+Usage: ``python compose.py checkpoint.nemo talk.wav --backend numpy --language en --strategy sampling``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from asrkit.config import Config
 from asrkit.interfaces import Backend
 from asrkit.loading import create_backend
 from asrkit.plugins import registry
-from asrkit.strategies.greedy import Greedy
 from asrkit.weights import Weights
 
 
@@ -25,7 +24,7 @@ def part(kind: str, name: str) -> Any:
     return registry().get(kind, name).load()
 
 
-def transcribe(path: str, recording: str, backend: Backend, language: str) -> str:
+def transcribe(path: str, recording: str, backend: Backend, language: str, strategy: str) -> str:
     """The text of a recording, special tokens included."""
     checkpoint = NemoCheckpoint(path)
     config = Config(checkpoint.config, path)
@@ -52,7 +51,8 @@ def transcribe(path: str, recording: str, backend: Backend, language: str) -> st
 
     # backend.compile is the door to the graph world; the strategy takes the decoder's steps through it by itself.
     encoded = backend.compile(encode)(to_device(frontend([samples]), backend))
-    best = Greedy().bind(decoder, backend)(encoded, [request])[0][0]
+    search = part("strategy", strategy)()  # its options are its arguments
+    best = search.bind(decoder, backend)(encoded, [request])[0][0]
     return tokenizer.decode(best.tokens)
 
 
@@ -62,5 +62,7 @@ if __name__ == "__main__":
     parser.add_argument("recording")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--language", default="en")
+    parser.add_argument("--strategy", default="greedy")
     asked = parser.parse_args()
-    print(transcribe(asked.checkpoint, asked.recording, create_backend(registry(), asked.backend), asked.language))
+    chosen = create_backend(registry(), asked.backend)
+    print(transcribe(asked.checkpoint, asked.recording, chosen, asked.language, asked.strategy))

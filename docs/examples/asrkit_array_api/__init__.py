@@ -1,0 +1,1 @@
+"""The backend of docs/plugins/backends.md."""
