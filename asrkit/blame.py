@@ -58,6 +58,7 @@ class Watched:
         return partial(self._call, value) if callable(value) and not isinstance(value, type) else value
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call the part itself."""
         return self._call(self._part, *args, **options)
 
     def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:

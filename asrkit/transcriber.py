@@ -211,7 +211,7 @@ class Model:
 
         def segmenter() -> Segmenter:
             made = build_options(factory, cutting, f"segmenter {call.segmenter!r}")
-            return Watched(made, str(self._registry.get("segmenter", call.segmenter)))  # type: ignore[return-value]
+            return Watched(made, str(self._registry.get("segmenter", call.segmenter)))
 
         call = attrs.evolve(call, wishes=wishes, listens=segmenter().listens)
         self._ask(wishes, call)
