@@ -192,8 +192,9 @@ class Model:
         segmenter: str | None,
         timestamps: str | None,
     ) -> _Call:
-        strategy = self.parts.strategy if strategy is None else strategy
-        return _Call(rate, channel, strategy, self.parts.segmenter if segmenter is None else segmenter, timestamps)
+        strategy = self._registry.meant("strategy", self.parts.strategy) if strategy is None else strategy
+        segmenter = self._registry.meant("segmenter", self.parts.segmenter) if segmenter is None else segmenter
+        return _Call(rate, channel, strategy, segmenter, timestamps)
 
     def _plan(
         self, call: _Call, batch_size: Any, guards: bool, progress: Any, options: Mapping[str, Any]
@@ -220,21 +221,19 @@ class Model:
         return Plan(decode, segmenter, size, guards, call.timestamps == "word", progress), call
 
     def _pipeline(self, plan: Plan) -> Pipeline:
-        encode = Watched(self.encode, self._whose("encoder"))
+        whose = f"{self._registry.describe('encoder', self.parts.encoder)} on backend {self.backend.name!r}"
         parts = attrs.evolve(self.parts, frontend=self._watched("frontend"), dialect=self._watched("dialect"))
-        return Pipeline(parts, self.backend, encode, self._lock, plan)
-
-    def _whose(self, kind: str) -> str:
-        where = f" on backend {self.backend.name!r}" if kind == "encoder" else ""
-        return self._registry.describe(kind, getattr(self.parts, kind)) + where
+        return Pipeline(parts, self.backend, Watched(self.encode, whose), self._lock, plan)
 
     def _watched(self, kind: str) -> Any:
         """A part of the model, whose mistakes are told with its name and its plugin."""
-        return Watched(getattr(self.parts, kind), self._whose(kind))
+        part = getattr(self.parts, kind)
+        return Watched(part, self._registry.describe(kind, part))
 
     def option_names(self, strategy: str | None = None, segmenter: str | None = None) -> list[str]:
         """Names of the options that :meth:`outcomes` takes."""
-        owners = self._owners(strategy or self.parts.strategy, segmenter or self.parts.segmenter)
+        call = self._call(None, None, strategy, segmenter, None)
+        owners = self._owners(call.strategy, call.segmenter)
         return sorted({name for _, names in owners for name in names})
 
     def _owners(self, strategy: str, segmenter: str) -> list[tuple[str, tuple[str, ...]]]:

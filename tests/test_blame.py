@@ -104,6 +104,19 @@ def test_registered_part(install, make, say, kind, factory, message):
         model.transcribe(say("ab"), **{kind: "mine"})
 
 
+def test_names_that_others_take_too_do_not_break_a_model(install, make, say):
+    def register_parts(register):
+        register.strategy("greedy", Stumbling)
+        register.segmenter("whole", Lost)
+
+    model = make()
+    model._registry = install(fake={"register_parts": register_parts}).registry
+    assert model.transcribe(say("ab")).text == "ab"
+    assert "language" in model.option_names()
+    with pytest.raises(PluginError, match="write asrkit:greedy or fake:greedy to select one"):
+        model.transcribe(say("ab"), strategy="greedy")
+
+
 def test_other_recordings_are_not_lost(family, make, say):
     class Picky(family.Energies):
         def __call__(self, waveforms):

@@ -193,6 +193,8 @@ def test_a_plugin_may_take_a_name_of_the_core(point):
     plugins = Plugins(points=[point("a", parts("greedy", kind="strategy"))])
     with pytest.raises(PluginError, match="write asrkit:greedy or a:greedy to select one"):
         plugins.registry.get("strategy", "greedy")
+    assert plugins.registry.meant("strategy", "greedy") == "asrkit:greedy"
+    assert plugins.registry.meant("segmenter", "whole") == "whole"
     assert plugins.registry.get("strategy", "asrkit:greedy").plugin == "asrkit"
 
 

@@ -54,7 +54,7 @@ class Runs:
         self._request = attrs.evolve(request, limit=tokens, stops=frozenset(), stops_after=0)
 
     def _bind(self, decoder: Any) -> Decode:
-        name = self._model.parts.strategy
+        name = registry().meant("strategy", self._model.parts.strategy)
         strategy = registry().get("strategy", name).load()()
         if not isinstance(decoder, strategy.decodes):
             raise OptionError(f"strategy {name!r} does not decode what model {self._model.name!r} has")

@@ -93,4 +93,5 @@ build.Settings = Settings  # type: ignore[attr-defined]
 
 
 def _part(kind: str, name: str) -> Any:
-    return registry().get(kind, name).load()
+    # With the plugin's name: another plugin may register parts of the same names.
+    return registry().get(kind, f"canary:{name}").load()

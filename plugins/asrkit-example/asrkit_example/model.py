@@ -14,4 +14,4 @@ __all__ = ["build"]
 
 def build(checkpoint: Any, backend: Any, precision: str, spec: Any = None, settings: Any = None) -> Parts:
     """The parts of a Canary model, with another strategy."""
-    return attrs.evolve(build_canary(checkpoint, backend, precision, spec, settings), strategy="sampling")
+    return attrs.evolve(build_canary(checkpoint, backend, precision, spec, settings), strategy="example:sampling")

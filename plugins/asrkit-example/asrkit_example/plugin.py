@@ -28,7 +28,7 @@ def register_models(register: Any) -> None:
             SPEC,
             name="canary-demo-sampled",
             build="asrkit_example.model:build",
-            strategy="sampling",
+            strategy="example:sampling",
             summary="canary-demo, decoded by sampling: the model of the tutorial",
         )
     )

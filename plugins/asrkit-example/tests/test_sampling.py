@@ -48,4 +48,4 @@ def test_options_are_checked():
 
 
 def test_model_is_decoded_by_it():
-    assert load_model("canary-demo-sampled", "numpy").parts.strategy == "sampling"
+    assert load_model("canary-demo-sampled", "numpy").parts.strategy == "example:sampling"
