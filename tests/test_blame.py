@@ -45,6 +45,14 @@ class Unbound:
         raise KeyError("no such table")
 
 
+class Late(Whole):
+    """Fails while its clips are asked for, which is after it was called."""
+
+    def split(self, blocks, rate, longest):
+        yield from super().split(blocks, rate, longest)
+        raise LookupError("no more")
+
+
 class Lost(Whole):
     """Two clips, which it cannot part."""
 
@@ -93,6 +101,7 @@ def test_plugin_of_a_part_is_named_by_its_package(registry):
         ("strategy", Stumbling, "strategy 'mine' of plugin 'fake' on backend 'numpy' failed: ZeroDivisionError"),
         ("strategy", Unbound, "strategy 'mine' of plugin 'fake' on backend 'numpy' failed: KeyError: 'no such table'"),
         ("segmenter", Lost, "segmenter 'mine' of plugin 'fake' failed: IndexError: tuple index out of range"),
+        ("segmenter", Late, "segmenter 'mine' of plugin 'fake' failed: LookupError: no more"),
         ("segmenter", breaks(Whole, "split"), "segmenter 'mine' of plugin 'fake' failed: ZeroDivisionError"),
     ],
 )
