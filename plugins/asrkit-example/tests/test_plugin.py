@@ -47,7 +47,7 @@ def test_wrong_option(call):
         "run", "-m", "canary-demo-sampled", "-l", "en", "-o", "temperature=0", SAMPLES / "en-000.flac"
     )
     assert (code, out) == (2, "")
-    assert err.startswith("asrkit: error: strategy 'sampling': 'temperature' must be > 0")
+    assert err.startswith("asrkit: error: strategy 'example:sampling': 'temperature' must be > 0")
 
 
 def transcript(*segments):
