@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
 
-from asrkit.errors import OptionError, listed, suggestion
+from asrkit.errors import OptionError, PluginError, listed, suggestion
 
-__all__ = ["WORDS", "build_options", "option_names"]
+__all__ = ["WORDS", "build_options", "option_names", "share_options"]
 
 Options = TypeVar("Options")
 
@@ -48,6 +49,36 @@ def build_options(cls: type[Options], values: Mapping[str, Any], owner: str) -> 
         return cls(**converted)
     except (ValueError, TypeError) as error:
         raise OptionError(f"{owner}: {error.args[0]}") from error
+
+
+def share_options(
+    options: Mapping[str, Any], owners: Sequence[tuple[str, tuple[str, ...]]], settings: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Options by owner, in the order of the owners; None means not given.
+
+    Args:
+        owners: for messages, such as ``strategy 'greedy'``, each with the names of its options.
+        settings: names of what is set when a model is loaded.
+
+    Raises:
+        OptionError: nobody has an option, or it is one of the settings.
+        PluginError: two owners have options of one name.
+    """
+    for (one, first), (other, second) in itertools.combinations(owners, 2):
+        if clash := sorted(set(first) & set(second)):
+            raise PluginError(f"{one} and {other} both have an option {clash[0]!r}")
+    given = {name: value for name, value in options.items() if value is not None}
+    names = [*(name for _, own in owners for name in own), *settings]
+    for name in given:
+        if name in settings:
+            raise OptionError(f"option {name!r} is set when the model is loaded: load_model(..., {name}=...)")
+        if name not in names:
+            model, *others = (owner for owner, _ in owners)
+            raise OptionError(
+                f"{model} with {' and '.join(others)} has no option {name!r}{suggestion(name, names)}; it has: "
+                f"{listed(names)}"
+            )
+    return [{name: value for name, value in given.items() if name in own} for _, own in owners]
 
 
 def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:

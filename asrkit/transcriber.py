@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import threading
@@ -18,10 +17,10 @@ from asrkit.arrays import Encoded, Features
 from asrkit.audio_files import AudioInput, describe
 from asrkit.batching import to_device
 from asrkit.blame import Watched, blaming
-from asrkit.errors import OptionError, PluginError, UsageError, listed, suggestion
+from asrkit.errors import OptionError, PluginError, UsageError, listed
 from asrkit.interfaces import Backend, Decode, PreparedEncoder, Segmenter
 from asrkit.models import Parts
-from asrkit.options import build_options, option_names
+from asrkit.options import build_options, option_names, share_options
 from asrkit.pipeline import Job, Opened, Pipeline, Plan
 from asrkit.registry import Registry
 from asrkit.segmenters.joining import merge, onward, timed
@@ -246,21 +245,7 @@ class Model:
 
     def _sort(self, options: Mapping[str, Any], strategy: str, segmenter: str) -> list[dict[str, Any]]:
         """Options for the dialect, for the strategy and for the segmenter."""
-        owners = self._owners(strategy, segmenter)
-        for (one, first), (other, second) in itertools.combinations(owners, 2):
-            if clash := sorted(set(first) & set(second)):
-                raise PluginError(f"{one} and {other} both have an option {clash[0]!r}")
-        given = {name: value for name, value in options.items() if value is not None}
-        names = [*(name for _, own in owners for name in own), *self._settings]
-        for name in given:
-            if name in self._settings:
-                raise OptionError(f"option {name!r} is set when the model is loaded: load_model(..., {name}=...)")
-            if name not in names:
-                raise OptionError(
-                    f"model {self.name!r} with strategy {strategy!r} and segmenter {segmenter!r} has no option {name!r}"
-                    f"{suggestion(name, names)}; it has: {listed(names)}"
-                )
-        return [{name: value for name, value in given.items() if name in own} for _, own in owners]
+        return share_options(options, self._owners(strategy, segmenter), self._settings)
 
     def _ask(self, wishes: dict[str, Any], call: _Call) -> tuple[Any, tuple[Notice, ...]]:
         """What is asked of a recording, with notices about what was assumed."""

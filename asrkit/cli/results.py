@@ -37,6 +37,11 @@ class Format:
     options: Mapping[str, Any]
 
     @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.entry.name
+
+    @property
     def suffix(self) -> str:
         """How its files end."""
         return self.entry.suffix

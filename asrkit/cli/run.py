@@ -155,7 +155,7 @@ def command(
     """
     layout = take_layout(asked)
     formats = choose_formats(format_name, {"tokens": True if tokens else None, "layout": layout})
-    if timestamps == "none" and (timed := [one.entry.name for one in formats if one.single]):
+    if timestamps == "none" and (timed := [one.name for one in formats if one.single]):
         raise UsageError(f"--timestamps none leaves nothing for format {timed[0]!r}, which is made of times")
     extra = extra_options(options, FLAGS, asked)
     inputs = collect(audio, recursive=recursive, lists=files_from, manifests=manifests)

@@ -19,7 +19,7 @@ from asrkit.interfaces import AttentionDecoder, Backend, Decode
 from asrkit.strategies.attention import Batches, take_rows
 from asrkit.values import Hypothesis, Request
 
-__all__ = ["AttentionBeam"]
+__all__ = ["AttentionBeam", "Choice", "Turn"]
 
 
 @varying(rows=("batch",), tokens=("batch", "tokens"), banned=("batch", None))
