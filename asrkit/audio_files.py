@@ -114,19 +114,32 @@ class _Blocks:
     starts = False
 
     def __init__(self, blocks: Iterator[Any], rate: Any, name: str) -> None:
-        self._name, self._rest = name, blocks
-        self._first, self.rate = _samples((next(blocks, np.zeros(0, np.float32)), rate), name)
+        self._name, self._blocks = name, blocks
+        self.rate, self.channels = rate, 1
+        self._first = next(self._samples(), np.zeros((0, 1), np.float32))
         self.channels = self._first.shape[1]
+
+    def _samples(self) -> Iterator[np.ndarray]:
+        """Blocks that are not empty, as copies: whoever makes them may use the same room for each."""
+        while True:
+            try:
+                block = next(self._blocks, None)
+            except Exception as error:  # anything a microphone or a socket may raise
+                kind = type(error).__name__
+                raise AudioError(f"{self._name}: the blocks of samples broke off: {kind}: {error}") from error
+            if block is None:
+                return
+            samples, self.rate = _samples((block, self.rate), self._name)
+            if len(samples):
+                yield samples.copy()
 
     def blocks(self) -> Iterator[np.ndarray]:
         yield self._first
-        for block in self._rest:
-            samples, _ = _samples((block, self.rate), self._name)
-            if len(samples) and samples.shape[1] != self.channels:
+        for samples in self._samples():
+            if samples.shape[1] != self.channels:
                 text = f"a block has {samples.shape[1]} channels, the first had {self.channels}"
                 raise AudioError(f"{self._name}: {text}")
-            if len(samples):
-                yield samples
+            yield samples
 
     def close(self) -> None:
         pass

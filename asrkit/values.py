@@ -51,6 +51,8 @@ class Clip:
     """Seconds at its beginning that the clip before has too."""
     sure: bool = False
     """Whether the spans are speech and not just anything loud."""
+    closed: bool = False
+    """Whether the next clip has nothing of it, so that its text is certain before that one is read."""
     notices: tuple[Notice, ...] = ()
     rate: int = 16000
     """Hz."""

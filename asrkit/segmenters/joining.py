@@ -31,16 +31,25 @@ def part(left: Heard, right: Heard) -> tuple[Heard, Heard]:
     Tokens and raw texts stay as the model gave them.
     """
     overlap = right.clip.overlap
-    if overlap <= 0:
+    ours, theirs = _words(left), _words(right)
+    if overlap <= 0 or not ours or not theirs:
         return left, right
-    ours, theirs = _words(left.passage), _words(right.passage)
-    cut, onward = seam(
+    middle = right.clip.start + overlap / 2
+    found = seam(
         [word.text for word in ours],
         [word.text for word in theirs],
         overlap / left.clip.seconds * len(ours),
         overlap / right.clip.seconds * len(theirs),
     )
-    middle = right.clip.start + overlap / 2
+    if found is None and (_knows_times(left) and _knows_times(right)):
+        # Nothing in common: what the one says after the middle and the other before it, a model heard at the edge.
+        found = (
+            sum(word.start + word.end < 2 * middle for word in ours),
+            sum(word.start + word.end < 2 * middle for word in theirs),
+        )
+    if found is None:
+        found = len(ours), 0  # a word that is there twice is better than one that is lost
+    cut, onward = found
     return (
         Heard(_inside(left.clip, -math.inf, middle), _cut(left.passage, ours, 0, cut)),
         Heard(_inside(right.clip, middle, math.inf), _cut(right.passage, theirs, onward, len(theirs))),
@@ -90,9 +99,20 @@ def onward(segment: Segment, earliest: float, latest: float = math.inf) -> Segme
     return attrs.evolve(segment, start=within(segment.start), end=within(segment.end), words=words)
 
 
-def _words(passage: Passage) -> list[Word]:
-    timed = [word for segment in passage.segments for word in segment.words]
-    return timed or [Word(text, 0.0, 0.0) for text in passage.text.split()]
+def _knows_times(heard: Heard) -> bool:
+    """Whether the times of its words mean something: they come from the model, or from speech."""
+    return bool(heard.passage.segments) or heard.clip.spans is not None
+
+
+def _words(heard: Heard) -> list[Word]:
+    """The words of a clip, segment by segment; where nobody timed them they lie evenly."""
+    found: list[Word] = []
+    for segment in timed(heard):
+        words = segment.text.split()
+        step = (segment.end - segment.start) / max(len(words), 1)
+        even = [Word(w, segment.start + n * step, segment.start + (n + 1) * step) for n, w in enumerate(words)]
+        found += segment.words or even
+    return found
 
 
 def _inside(clip: Clip, first: float, last: float) -> Clip:
@@ -111,21 +131,26 @@ def _cut(passage: Passage, words: Sequence[Word], first: int, last: int) -> Pass
         return passage
     segments, count = [], 0
     for segment in passage.segments:
-        kept = segment.words[max(first - count, 0) : max(last - count, 0)]
-        count += len(segment.words)
-        if kept:
-            text = " ".join(word.text for word in kept)
-            segments.append(attrs.evolve(segment, text=text, start=kept[0].start, end=kept[-1].end, words=kept))
+        size = len(segment.words or segment.text.split())
+        low, high = max(first - count, 0), max(last - count, 0)
+        count += size
+        if low >= high or low >= size:
+            continue
+        if not segment.words:
+            segments.append(attrs.evolve(segment, text=" ".join(segment.text.split()[low:high])))
+            continue
+        kept = segment.words[low:high]
+        text = " ".join(word.text for word in kept)
+        segments.append(attrs.evolve(segment, text=text, start=kept[0].start, end=kept[-1].end, words=kept))
     text = " ".join(word.text for word in words[first:last])
     return attrs.evolve(passage, text=text, segments=tuple(segments))
 
 
-def seam(left: Sequence[str], right: Sequence[str], tail: float, head: float) -> tuple[int, int]:
+def seam(left: Sequence[str], right: Sequence[str], tail: float, head: float) -> tuple[int, int] | None:
     """Where the words of one clip end and those of the next go on, when both heard what lies between them.
 
     The longest run of words that the end of one and the beginning of the other share is cut in its middle: words at
-    the very edge of a clip are those that a model hears wrong. Without such a run each gives up half of what should
-    lie in the overlap.
+    the very edge of a clip are those that a model hears wrong.
 
     Args:
         left, right: the words.
@@ -133,7 +158,7 @@ def seam(left: Sequence[str], right: Sequence[str], tail: float, head: float) ->
         head: how many of ``right``.
 
     Returns:
-        How many words of ``left`` are kept, and how many of ``right`` are left out.
+        How many words of ``left`` are kept, and how many of ``right`` are left out; None if they share nothing.
     """
     first = max(len(left) - math.ceil(tail) - SPARE, 0)
     last = min(math.ceil(head) + SPARE, len(right))
@@ -144,7 +169,7 @@ def seam(left: Sequence[str], right: Sequence[str], tail: float, head: float) ->
     if match.size > 1 or (match.size == 1 and (at_edges or len(ours[match.a]) > 3)):
         half = match.size // 2
         return first + match.a + half, match.b + half
-    return len(left) - min(round(tail / 2), len(left)), min(round(head / 2), len(right))
+    return None
 
 
 def spread(text: str, spans: Sequence[Span]) -> list[Segment]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from asrkit.errors import OptionError
 
-__all__ = ["MOST_SHARED", "check_limits", "clip_limits"]
+__all__ = ["LONGEST_UNKNOWN", "MOST_SHARED", "check_limits", "clip_limits"]
 
+LONGEST_UNKNOWN = 1200.0
+"""Seconds of a clip at most, where a model does not say how long one may be: it has to be in memory at once."""
 MOST_SHARED = 2.0
 """Seconds that two clips share unless somebody says otherwise, or a quarter of a short clip: some five words."""
 
@@ -32,9 +34,10 @@ def clip_limits(max_segment: float | None, overlap: float | None, longest: float
     Raises:
         OptionError: they do not go together.
     """
+    longest = min(longest, LONGEST_UNKNOWN)
     if max_segment is not None and max_segment > longest:
         raise OptionError(
-            f"max_segment is at most {longest:g} s, which the model was trained on, found {max_segment:g}; "
+            f"max_segment is at most {longest:g} s, what the model takes, found {max_segment:g}; "
             "the segmenter 'whole' does not cut at all"
         )
     limit = longest if max_segment is None else max_segment

@@ -127,8 +127,7 @@ def test_max_segment_and_overlap():
         ({"max_segment": 4, "overlap": 3}, "overlap is at most half of a clip, 2 s here, found 3"),
         (
             {"max_segment": 60},
-            "max_segment is at most 15 s, which the model was trained on, found 60; "
-            "the segmenter 'whole' does not cut at all",
+            "max_segment is at most 15 s, what the model takes, found 60; the segmenter 'whole' does not cut at all",
         ),
     ],
 )
