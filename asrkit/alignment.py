@@ -6,9 +6,11 @@ import difflib
 from bisect import bisect_right
 from collections.abc import Sequence
 
+import attrs
+
 from asrkit.values import Segment, Word
 
-__all__ = ["align", "sentences", "without_marks"]
+__all__ = ["align", "forward", "sentences", "without_marks"]
 
 SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 CLOSING = "\"'”’»)]」』"
@@ -23,9 +25,10 @@ def align(text: str, known: Sequence[Word], start: float, end: float) -> tuple[t
     Args:
         text: whose words are wanted.
         known: words of the same speech, as somebody else wrote them, with their times.
-        start, end: seconds between which everything was said.
+        start, end: seconds between which it was said, as far as anybody knows.
     """
     words = text.split()
+    start, end = min([start, *(word.start for word in known)]), max([end, *(word.end for word in known)])
     found: list[Word | None] = [None] * len(words)
     known = _forward(known)
     ours, theirs = [without_marks(word) for word in words], [without_marks(word.text) for word in known]
@@ -59,6 +62,15 @@ def sentences(words: Sequence[Word]) -> tuple[Segment, ...]:
             segments.append(Segment(text, current[0].start, current[-1].end, tuple(current)))
             current = []
     return tuple(segments)
+
+
+def forward(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Words whose times do not go back: where one would, it begins when the last one ends."""
+    found: list[Word] = []
+    for word in words:
+        start = max(word.start, found[-1].end) if found else word.start
+        found.append(attrs.evolve(word, start=start, end=max(word.end, start)))
+    return tuple(found)
 
 
 def without_marks(word: str) -> str:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 import attrs
 import numpy as np
 
-from asrkit.alignment import without_marks
+from asrkit.alignment import align, sentences, without_marks
 from asrkit.segmenters.joining import merge, onward, part
 from asrkit.segmenters.spans import quietest
 from asrkit.values import Clip, Heard, Hypothesis, Notice, Passage
 
-__all__ = ["Reading", "loop", "mend", "unlooped"]
+__all__ = ["Reading", "loop", "mend", "unlooped", "where"]
 
 LEAST_SPEECH = 0.5
 """Seconds of speech for which there must be a text: detectors take a cough for less."""
@@ -128,7 +128,8 @@ def _letters(text: str) -> int:
     return sum(map(str.isalnum, text))
 
 
-def _where(clip: Clip) -> str:
+def where(clip: Clip) -> str:
+    """The stretch of a recording that a clip is, for messages."""
     return f"from {clip.start:.2f} to {clip.start + clip.seconds:.2f} s"
 
 
@@ -144,14 +145,14 @@ def _speechless(reading: Reading, problem: str, read: Read, can_force: bool) -> 
     for variant, how in _variants(clip):
         again = read([variant], False)[0]
         if again.passage.text and _problem(again) in (None, "early-stop"):
-            text = f"{_where(clip)} the model gave no text although somebody speaks; it did {how}"
+            text = f"{where(clip)} the model gave no text although somebody speaks; it did {how}"
             return _noted(again.passage, Notice("mended-no-text", text))
     if clip.sure and can_force:
         again = read([clip], True)[0]
         if again.passage.text and _problem(again) in (None, "early-stop"):
-            text = f"{_where(clip)} the model gave no text although somebody speaks; its most probable words were taken"
+            text = f"{where(clip)} the model gave no text although somebody speaks; its most probable words were taken"
             return _noted(again.passage, Notice("forced-text", text))
-    text = f"{_where(clip)} somebody seems to speak, but the model gives no text"
+    text = f"{where(clip)} somebody seems to speak, but the model gives no text"
     return _noted(reading.passage, Notice(problem, text))
 
 
@@ -190,20 +191,23 @@ def _halved(reading: Reading, problem: str, read: Read, can_force: bool) -> Pass
         if again is None or _letters(again.text) < EARLY_GAIN * _letters(passage.text):
             return passage  # somebody speaks slowly
         return _noted(
-            again, Notice("mended-early-stop", f"{_where(clip)} the text was too short for the speech; {AGAIN}")
+            again, Notice("mended-early-stop", f"{where(clip)} the text was too short for the speech; {AGAIN}")
         )
     what = f"repeated {loop(passage.text)!r}" if problem == "loop" else "did not end"
     if again is not None and again.text:
         left = [notice for notice in again.notices if notice.code in (problem, "loop", "token-limit")]
         again = attrs.evolve(again, notices=tuple(notice for notice in again.notices if not _ours(notice)))
         code, help_ = (left[0].code, ", which did not help everywhere") if left else (f"mended-{problem}", "")
-        return _noted(again, Notice(code, f"{_where(clip)} the text {what}; {AGAIN}{help_}"))
+        return _noted(again, Notice(code, f"{where(clip)} the text {what}; {AGAIN}{help_}"))
     unit = loop(passage.text)
     if unit is None or _letters(passage.text) < FASTEST * clip.seconds:
         text = "the text may be cut off at the limit of its length" if unit is None else f"the text repeats {unit!r}"
-        return _noted(passage, Notice("token-limit" if unit is None else "loop", f"{_where(clip)} {text}"))
-    text = f"{_where(clip)} the text repeated {unit!r} more often than anybody could say it; it was written once"
-    once = attrs.evolve(passage, text=unlooped(passage.text), segments=(), alternatives=())
+        return _noted(passage, Notice("token-limit" if unit is None else "loop", f"{where(clip)} {text}"))
+    text = f"{where(clip)} the text repeated {unit!r} more often than anybody could say it; it was written once"
+    words = [word for segment in passage.segments for word in segment.words]
+    kept = unlooped(passage.text)
+    segments = sentences(align(kept, words, clip.start, clip.start + clip.seconds)[0]) if words else ()
+    once = attrs.evolve(passage, text=kept, segments=segments, alternatives=())
     return _noted(once, Notice("loop", text))
 
 

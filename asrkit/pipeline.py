@@ -14,16 +14,16 @@ import numpy as np
 
 from asrkit.alignment import align, sentences
 from asrkit.arrays import Encoded, Features
-from asrkit.audio import Stream
 from asrkit.batching import chunks
 from asrkit.confidence import with_words
 from asrkit.errors import AsrkitError, AudioError, PluginError
-from asrkit.guards import Reading, mend
-from asrkit.interfaces import Backend, Decode, Segmenter
+from asrkit.guards import Reading, mend, where
+from asrkit.interfaces import Backend
+from asrkit.jobs import Job, Opened, Plan
 from asrkit.models import Parts
-from asrkit.values import Alternative, Clip, Clock, Failure, Heard, Hypothesis, Notice, Passage, Request, Timing
+from asrkit.values import Alternative, Clip, Clock, Failure, Heard, Hypothesis, Notice, Passage, Request
 
-__all__ = ["Job", "Opened", "Pipeline", "Plan", "with_hypotheses"]
+__all__ = ["Pipeline", "with_hypotheses"]
 
 AHEAD = 2
 """Batches of clips that are collected before they are put together by length: little padding, and not much to keep."""
@@ -31,71 +31,9 @@ AUTO_ROWS, AUTO_SECONDS = 16, 160.0
 """Clips, and seconds of them with their padding, in a batch whose size nobody chose: a decoder's step costs one core
 hardly more for sixteen rows than for one, and the encoder's memory grows with the seconds."""
 
-
-@attrs.frozen
-class Opened:
-    """A recording that is about to be read."""
-
-    name: str
-    stream: Stream
-    asked: Any
-    """What the dialect made of the options."""
-    offset: float
-    """Seconds of the file that come before it."""
-    notices: tuple[Notice, ...]
-
-
-@attrs.define
-class Job:
-    """A recording on its way."""
-
-    name: str
-    segmenter: Segmenter
-    source: Opened | None = None
-    clips: int = 0
-    """How many are known."""
-    heard: dict[int, Heard] = attrs.field(factory=dict)
-    """What was read from clips, without their samples, until it is settled."""
-    settled: list[Heard] = attrs.field(factory=list)
-    """What no later clip changes, in order."""
-    next: int = 0
-    """The first clip that nothing was read from."""
-    whole: bool = False
-    """Whether all of its clips are known."""
-    reached: float = 0.0
-    """Seconds up to which it is decoded, more or less: clips are decoded in order of their lengths."""
-    duration: float = 0.0
-    notices: tuple[Notice, ...] = ()
-    error: AsrkitError | None = None
-    seconds: dict[str, float] = attrs.field(factory=dict)
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self.error is not None or (self.whole and len(self.settled) == self.clips)
-
-    def settle(self) -> Iterator[Heard]:
-        """What has become certain: a clip's text is, when the next one has been read too."""
-        while self.next in self.heard:
-            if self.next:
-                left, right = self.heard.pop(self.next - 1), self.heard[self.next]
-                left, self.heard[self.next] = self.segmenter.part(left, right)
-                self.settled.append(left)
-                yield left
-            self.next += 1
-        if self.whole and self.next == self.clips and self.clips > len(self.settled):
-            last = self.heard.pop(self.clips - 1)
-            self.settled.append(last)
-            yield last
-
-    def spent(self, stage: str, seconds: float) -> None:
-        """Take note of time that went into it."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-
-    def timing(self, load: float) -> Timing:
-        """The seconds spent, rounded."""
-        total = sum(self.seconds.values())
-        return Timing(load=load, total=round(total, 4), **{stage: round(s, 4) for stage, s in self.seconds.items()})
+SLACK = 0.5
+"""Seconds beyond what a model was trained on that nobody needs to hear about."""
+NOBODY = Notice("no-speech", "nobody was heard speaking, so nothing was decoded; vad 'none' decodes everything")
 
 
 @attrs.frozen(eq=False)
@@ -105,24 +43,6 @@ class _Piece:
     job: Job
     number: int
     clip: Clip
-
-
-@attrs.frozen
-class Plan:
-    """How the recordings of one call are decoded."""
-
-    decode: Decode
-    """The search."""
-    segmenter: Callable[[], Segmenter]
-    """A new one for each recording."""
-    batch_size: int | None
-    """Clips that are decoded together; None means what is good for their lengths."""
-    guarded: bool
-    """Whether answers are looked at, and clips decoded again."""
-    words: bool
-    """Whether each word's time is asked for."""
-    progress: Callable[[str, float], None] | None = None
-    """Told the name of a recording and how many of its seconds are decoded."""
 
 
 class Pipeline:
@@ -156,18 +76,25 @@ class Pipeline:
         """
         waiting: deque[Job] = deque()
         ready: list[_Piece] = []
-        for name, opener in openers:
-            job = Job(name, self.plan.segmenter())
+        for index, (name, opener) in enumerate(openers):
+            if self._stopped():
+                break
+            job = Job(index, name, self.plan.segmenter())
             waiting.append(job)
             for piece in self._pieces(job, opener):
                 ready.append(piece)
                 if self._enough(ready):
+                    if self._stopped():
+                        return
                     self._decode_all(ready)
                     ready = []
                     yield from self._finished(waiting)
             yield from self._finished(waiting)
         self._decode_all(ready)
         yield from self._finished(waiting)
+
+    def _stopped(self) -> bool:
+        return self.plan.stop is not None and self.plan.stop()
 
     def _enough(self, ready: list[_Piece]) -> bool:
         size = self.plan.batch_size
@@ -215,7 +142,8 @@ class Pipeline:
                     if job.error is not None:
                         return
                 job.duration, job.whole = stream.duration, True
-                job.notices = (*source.notices, *job.notices, *stream.notices)
+                silent = (NOBODY,) if not job.clips else ()
+                job.notices = (*source.notices, *job.notices, *silent, *stream.notices)
             except PluginError as error:
                 job.error = _of(job, error)
             except AsrkitError as error:
@@ -230,6 +158,8 @@ class Pipeline:
         spans = clip.spans and tuple((start + offset, end + offset) for start, end in clip.spans)
         clip = attrs.evolve(clip, start=clip.start + offset, spans=spans)
         job.clips += 1
+        job.known_seconds += clip.seconds
+        job.known_until = clip.start + clip.seconds - offset
         return _Piece(job, job.clips - 1, clip)
 
     def _request(self, clip: Clip, asked: Any, forced: bool) -> Request:
@@ -244,6 +174,8 @@ class Pipeline:
         """Decode clips, those of like length together, the longest first: what does not fit fails at once."""
         ordered = sorted((p for p in pieces if p.job.error is None), key=lambda p: -len(p.clip.samples))
         for batch in self._batches(ordered):
+            if self._stopped():
+                return
             with self.lock:
                 self._try(batch)
 
@@ -257,7 +189,7 @@ class Pipeline:
         except MemoryError:
             seconds = max(piece.clip.seconds for piece in pieces)
             problem = AudioError(
-                f"there is not enough memory to decode {seconds:.0f} s in one piece; cut the recording"
+                f"there is not enough memory to decode {seconds:.0f} s at once; try a smaller max_segment or batch_size"
             )
         # Out here nothing holds on to the arrays of what failed, which matters most after a MemoryError.
         if problem is not None and len(pieces) == 1:
@@ -273,10 +205,9 @@ class Pipeline:
             job, clip = piece.job, attrs.evolve(piece.clip, samples=np.zeros(0, np.float32))
             passage = self._mended(job, reading) if self.plan.guarded else reading.passage
             job.heard[piece.number] = Heard(clip, passage)
+            seconds = job.decoded(clip)
             if self.plan.progress is not None:
-                assert job.source is not None
-                job.reached = max(job.reached, clip.start + clip.seconds - job.source.offset)
-                self.plan.progress(job.name, job.reached)
+                self.plan.progress(job.index, seconds)
 
     def _mended(self, job: Job, reading: Reading) -> Passage:
         """The passage of a reading, looked at by the guards; a second look that fails leaves the first."""
@@ -288,8 +219,10 @@ class Pipeline:
 
         try:
             return mend(reading, again, can_force=bool(self.parts.dialect.wordless(asked)))
-        except (AsrkitError, MemoryError):
-            return reading.passage
+        except (AsrkitError, MemoryError) as error:
+            why = "there is not enough memory" if isinstance(error, MemoryError) else error
+            text = f"{where(reading.clip)} the text looks wrong, and looking again failed: {why}"
+            return attrs.evolve(reading.passage, notices=(*reading.passage.notices, Notice("guard-failed", text)))
 
     def _decode(self, jobs: Sequence[Job], clips: Sequence[Clip], forced: bool = False) -> list[Reading]:
         """One batch: an answer for each clip."""
@@ -332,7 +265,7 @@ class Pipeline:
         clock = Clock(step, clip.start - lead, clip.start + clip.seconds, max(clip.start, 0.0))
         passages = [parts.dialect.read(hypothesis, clock, asked) for hypothesis in hypotheses]
         passage = with_hypotheses(passages, hypotheses)
-        if clip.seconds > parts.longest:
+        if clip.seconds > parts.longest + SLACK:
             text = (
                 f"{clip.seconds:.0f} s were decoded in one piece, more than the {parts.longest:g} s the model was "
                 "trained on; text may be missing or repeated"

@@ -19,16 +19,15 @@ from asrkit.batching import to_device
 from asrkit.blame import Watched, blaming
 from asrkit.errors import OptionError, PluginError, UsageError, listed
 from asrkit.interfaces import Backend, Decode, PreparedEncoder, Segmenter
+from asrkit.jobs import Call, Job, Opened, Plan
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names, share_options
-from asrkit.pipeline import Job, Opened, Pipeline, Plan
+from asrkit.pipeline import Pipeline
 from asrkit.registry import Registry
 from asrkit.segmenters.joining import merge, onward, timed
-from asrkit.values import Failure, Notice, Passage, Recording, Segment, Transcript
+from asrkit.values import Failure, Heard, Notice, Passage, Recording, Segment, Transcript
 
-__all__ = ["TIMESTAMPS", "Model"]
-
-TIMESTAMPS = ("none", "segment", "word")
+__all__ = ["Model"]
 
 
 class Model:
@@ -118,7 +117,8 @@ class Model:
         channel: int | None = None,
         guards: bool = True,
         timestamps: Literal["none", "segment", "word"] | None = None,
-        progress: Callable[[str, float], None] | None = None,
+        progress: Callable[[int, float], None] | None = None,
+        stop: Callable[[], bool] | None = None,
         **options: Any,
     ) -> Iterator[Transcript | Failure]:
         """Transcribe recordings as they come; a recording that fails gives a Failure and does not stop the others.
@@ -136,7 +136,9 @@ class Model:
             timestamps: ``"segment"`` times come from the model or from speech detection, ``"word"`` times from the
                 model; either is an error where there are none. ``"none"`` leaves times out. By default segments have
                 the best times there are.
-            progress: called with the name of a recording and how many of its seconds are decoded, again and again.
+            progress: called after each batch with the place of a recording in the call, from 0 on, and how many of its
+                seconds are done.
+            stop: asked after each batch; once it says True, recordings that are not finished are given up.
             options: options of the model's dialect (``language``, ``target_language``, ``task``, ``pnc``, ...), of
                 the strategy and of the segmenter (``vad``, ``max_segment``, ``overlap``). None means not given.
 
@@ -145,79 +147,90 @@ class Model:
         """
         if isinstance(sources, str | bytes | bytearray | os.PathLike | tuple | np.ndarray) or hasattr(sources, "read"):
             raise UsageError("outcomes takes several recordings: put a single one into a list")
-        call = self._call(rate, channel, strategy, segmenter, timestamps)
-        plan, call = self._plan(call, batch_size, guards, progress, options)
-        return self._run(sources, call, plan)
+        given = Call(rate, channel, strategy, segmenter, timestamps, batch_size, guards, progress, stop)
+        return self._run(sources, *self._plan(given, options))
 
-    def transcribe_stream(self, blocks: Iterable[np.ndarray], rate: int, **options: Any) -> Iterator[Segment]:
+    def transcribe_stream(
+        self,
+        blocks: Iterable[np.ndarray],
+        rate: int,
+        *,
+        notify: Callable[[Notice], None] | None = None,
+        **options: Any,
+    ) -> Iterator[Segment]:
         """Transcribe a recording while it is made; each segment comes as soon as no later sound can change it.
 
-        Together they are the segments that :meth:`transcribe` would give for all blocks at once. How long a segment
-        is waited for is up to the segmenter: by default to a long pause or the end of a full window.
+        How long a segment is waited for is up to the segmenter: by default to a pause of two seconds, or to the end of
+        a full window. Together they are the segments that :meth:`transcribe` gives for all blocks at once, but that it
+        leaves a recording that fits the model uncut, which is only known at its end (``uncut=False`` cuts there too).
 
         Args:
             blocks: samples (S,) or (S, channels), one block after another, each of any size.
             rate: Hz.
+            notify: called with each warning about the recording, when it is known.
             options: as for :meth:`outcomes`, but for ``batch_size``: clips are decoded as they come.
 
         Raises:
-            AudioError: there are no samples, or some that cannot be used; segments that came before are right.
+            AudioError: there are no samples, or some that cannot be used, or the blocks break off; segments that came
+                before are right.
             OptionError: an option the model does not have, or a value it cannot take.
         """
-        if "batch_size" in options:
-            raise OptionError("transcribe_stream decodes clips as they come; it has no batch_size")
-        given = {name: options.pop(name, None) for name in ("channel", "strategy", "segmenter", "timestamps")}
-        guards, progress = options.pop("guards", True), options.pop("progress", None)
-        plan, call = self._plan(self._call(None, **given), 1, guards, progress, options)
-        return self._stream((iter(blocks), rate), call, plan)
+        if not isinstance(blocks, Iterable):
+            raise UsageError(f"blocks are arrays of samples, one after another, found {type(blocks).__name__}")
+        for name in ("batch_size", "rate"):
+            if name in options:
+                raise OptionError(f"transcribe_stream decodes clips as they come; it has no option {name!r}")
+        names = ("channel", "strategy", "segmenter", "timestamps", "guards", "progress", "stop")
+        given = Call(batch_size=1, **{name: options.pop(name) for name in names if name in options})
+        if given.timestamps == "none":
+            raise OptionError("a stream gives segments with their times; timestamps 'none' leaves nothing")
+        segmenter = given.segmenter or self._registry.meant("segmenter", self.parts.segmenter)
+        if "uncut" in option_names(self._registry.get("segmenter", segmenter).load()):
+            options.setdefault("uncut", False)
+        return self._stream((iter(blocks), rate), *self._plan(given, options), notify)
 
-    def _stream(self, source: Any, call: _Call, plan: Plan) -> Iterator[Segment]:
-        latest = -math.inf
-        for _, event in self._pipeline(plan).run(self._openers([source], call)):
+    def _stream(
+        self, source: Any, call: Call, plan: Plan, notify: Callable[[Notice], None] | None
+    ) -> Iterator[Segment]:
+        latest, told = -math.inf, 0
+        for job, event in self._pipeline(plan).run(self._openers([source], call)):
+            if isinstance(event, Heard) and event.passage.alternatives:
+                raise OptionError("a stream gives segments and no alternatives; n_best is for whole recordings")
+            notices = [*job.notices[told:], *(event.passage.notices if isinstance(event, Heard) else ())]
+            told = len(job.notices)
+            if notify is not None:
+                for notice in notices:
+                    notify(notice)
             if isinstance(event, Failure):
                 raise event.error
-            if event is not None and event.passage.alternatives:
-                raise OptionError("a stream gives segments and no alternatives; n_best is for whole recordings")
             for segment in () if event is None else timed(event):
                 found = onward(segment, latest)
                 latest = found.end
                 yield found
 
-    def _call(
-        self,
-        rate: int | None,
-        channel: int | None,
-        strategy: str | None,
-        segmenter: str | None,
-        timestamps: str | None,
-    ) -> _Call:
-        strategy = self._registry.meant("strategy", self.parts.strategy) if strategy is None else strategy
-        segmenter = self._registry.meant("segmenter", self.parts.segmenter) if segmenter is None else segmenter
-        return _Call(rate, channel, strategy, segmenter, timestamps)
-
-    def _plan(
-        self, call: _Call, batch_size: Any, guards: bool, progress: Any, options: Mapping[str, Any]
-    ) -> tuple[Plan, _Call]:
+    def _plan(self, call: Call, options: Mapping[str, Any]) -> tuple[Call, Plan]:
         """Refuse what cannot be asked for, before anything is read."""
-        if batch_size != "auto" and (type(batch_size) is not int or batch_size < 1):
-            raise OptionError(f"batch_size must be a whole number from 1 on, or 'auto', found {batch_size!r}")
-        if not isinstance(guards, bool):
-            raise OptionError(f"guards is True or False, found {guards!r}")
-        if call.timestamps not in (None, *TIMESTAMPS):
-            raise OptionError(f"timestamps is one of {', '.join(TIMESTAMPS)}, found {call.timestamps!r}")
-        audio.check_excerpt(call.channel, 0, None)
-        wishes, searching, cutting = self._sort(options, call.strategy, call.segmenter)
-        factory = self._registry.get("segmenter", call.segmenter).load()
+        call.check()
+        call = attrs.evolve(
+            call,
+            strategy=self._registry.meant("strategy", self.parts.strategy) if call.strategy is None else call.strategy,
+            segmenter=(
+                self._registry.meant("segmenter", self.parts.segmenter) if call.segmenter is None else call.segmenter
+            ),
+        )
+        wishes, searching, cutting = self._sort(options, call)
+        entry = self._registry.get("segmenter", call.segmenter)
 
         def segmenter() -> Segmenter:
-            made = build_options(factory, cutting, f"segmenter {call.segmenter!r}")
-            return Watched(made, str(self._registry.get("segmenter", call.segmenter)))
+            return Watched(build_options(entry.load(), cutting, f"segmenter {call.segmenter!r}"), str(entry))
 
+        # Lengths that do not go with the model are refused here, though nothing is there to be cut yet.
+        segmenter().split(iter(()), self.parts.frontend.rate, self.parts.longest)
         call = attrs.evolve(call, wishes=wishes, listens=segmenter().listens)
         self._ask(wishes, call)
         decode = self._decode(call.strategy, searching)
-        size = None if batch_size == "auto" else batch_size
-        return Plan(decode, segmenter, size, guards, call.timestamps == "word", progress), call
+        size = None if call.batch_size == "auto" else call.batch_size
+        return call, Plan(decode, segmenter, size, call.guards, call.timestamps == "word", call.progress, call.stop)
 
     def _pipeline(self, plan: Plan) -> Pipeline:
         whose = f"{self._registry.describe('encoder', self.parts.encoder)} on backend {self.backend.name!r}"
@@ -231,8 +244,10 @@ class Model:
 
     def option_names(self, strategy: str | None = None, segmenter: str | None = None) -> list[str]:
         """Names of the options that :meth:`outcomes` takes."""
-        call = self._call(None, None, strategy, segmenter, None)
-        owners = self._owners(call.strategy, call.segmenter)
+        meant = self._registry.meant
+        owners = self._owners(
+            strategy or meant("strategy", self.parts.strategy), segmenter or meant("segmenter", self.parts.segmenter)
+        )
         return sorted({name for _, names in owners for name in names})
 
     def _owners(self, strategy: str, segmenter: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -243,11 +258,11 @@ class Model:
             (f"segmenter {segmenter!r}", option_names(self._registry.get("segmenter", segmenter).load())),
         ]
 
-    def _sort(self, options: Mapping[str, Any], strategy: str, segmenter: str) -> list[dict[str, Any]]:
+    def _sort(self, options: Mapping[str, Any], call: Call) -> list[dict[str, Any]]:
         """Options for the dialect, for the strategy and for the segmenter."""
-        return share_options(options, self._owners(strategy, segmenter), self._settings)
+        return share_options(options, self._owners(call.strategy, call.segmenter), self._settings)
 
-    def _ask(self, wishes: dict[str, Any], call: _Call) -> tuple[Any, tuple[Notice, ...]]:
+    def _ask(self, wishes: dict[str, Any], call: Call) -> tuple[Any, tuple[Notice, ...]]:
         """What is asked of a recording, with notices about what was assumed."""
         dialect = self._watched("dialect")
         asked, notices = dialect.resolve(wishes)
@@ -288,20 +303,20 @@ class Model:
                     self._bound[key] = Watched(strategy.bind(self.parts.decoder, self.backend), what)
             return self._bound[key]
 
-    def _run(self, sources: Iterable[Any], call: _Call, plan: Plan) -> Iterator[Transcript | Failure]:
+    def _run(self, sources: Iterable[Any], call: Call, plan: Plan) -> Iterator[Transcript | Failure]:
         for job, event in self._pipeline(plan).run(self._openers(sources, call)):
             if isinstance(event, Failure):
                 yield event
             elif event is None:
                 yield self._transcript(job, merge(job.settled), call)
 
-    def _openers(self, sources: Iterable[Any], call: _Call) -> Iterator[tuple[str, Callable[[], Opened]]]:
+    def _openers(self, sources: Iterable[Any], call: Call) -> Iterator[tuple[str, Callable[[], Opened]]]:
         for source in sources:
             given = source if isinstance(source, Recording) else Recording(source)
             name = describe(given.source)
             yield name, partial(self._open, given, call, name)
 
-    def _open(self, given: Recording, call: _Call, name: str) -> Opened:
+    def _open(self, given: Recording, call: Call, name: str) -> Opened:
         """Open one recording and work out what is asked of it."""
         asked, notices = self._ask(self._own(given, call, name), call)
         source = given.source
@@ -315,9 +330,9 @@ class Model:
         stream = audio.open_audio(source, rate, channel=call.channel, offset=given.offset, duration=given.duration)
         return Opened(name, stream, asked, given.offset, notices)
 
-    def _own(self, given: Recording, call: _Call, name: str) -> dict[str, Any]:
+    def _own(self, given: Recording, call: Call, name: str) -> dict[str, Any]:
         """The wishes for one recording: its own before those of the call."""
-        wishes, *others = self._sort(given.options, call.strategy, call.segmenter)
+        wishes, *others = self._sort(given.options, call)
         if wrong := [option for other in others for option in other]:
             raise OptionError(f"{name}: option {listed(wrong)} is one of the whole call, not of one recording")
         return {**call.wishes, **wishes}
@@ -342,7 +357,7 @@ class Model:
                 self._prepared_for = reach, context
         return context
 
-    def _transcript(self, job: Job, passage: Passage, call: _Call) -> Transcript:
+    def _transcript(self, job: Job, passage: Passage, call: Call) -> Transcript:
         assert job.source is not None
         asked = job.source.asked
         return Transcript(
@@ -370,17 +385,3 @@ class Model:
         assert job.source is not None
         begin = job.source.offset
         return tuple(onward(segment, begin, begin + job.duration) for segment in segments)
-
-
-@attrs.frozen
-class _Call:
-    """What holds for all recordings of a call."""
-
-    rate: int | None
-    channel: int | None
-    strategy: str
-    segmenter: str
-    timestamps: str | None
-    wishes: dict[str, Any] = attrs.field(factory=dict)
-    listens: bool = False
-    """Whether the segmenter tells where somebody speaks."""

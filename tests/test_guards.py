@@ -265,4 +265,6 @@ class TestPipeline:
 
         model = self.model(make, registry, mute, speaks)
         model = make(model.backend, decoder=mute(model.backend, 2), segmenter="all", encoder=Once())
-        assert model.transcribe(say("hallohallo"), language="en").text == ""
+        result = model.transcribe(say("hallohallo"), language="en")
+        assert (result.text, [w.code for w in result.warnings]) == ("", ["guard-failed"])
+        assert result.warnings[0].message.endswith("the text looks wrong, and looking again failed: no")

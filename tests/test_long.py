@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import pytest
 
-from asrkit.errors import AudioError, OptionError
+from asrkit.errors import AudioError, OptionError, UsageError
 from asrkit.registry import Entry
 from asrkit.segmenters.fixed import Fixed
 from asrkit.values import Clip, Failure, Passage, Segment, Word
@@ -145,7 +145,9 @@ def test_a_stream_with_overlaps(make, say, registry, family):
 
 
 def test_what_a_stream_cannot_be(model, say):
-    with pytest.raises(OptionError, match=r"^transcribe_stream decodes clips as they come; it has no batch_size$"):
+    with pytest.raises(
+        OptionError, match=r"^transcribe_stream decodes clips as they come; it has no option 'batch_size'$"
+    ):
         model.transcribe_stream([], 1000, batch_size=2)
     with pytest.raises(OptionError, match="has no option 'x'"):
         model.transcribe_stream([], 1000, x=2)
@@ -159,7 +161,7 @@ def test_what_a_stream_cannot_be(model, say):
 def test_progress(model, say):
     told = []
     model.transcribe([say("ab cd ef"), say("gh")], progress=lambda *args: told.append(args), batch_size=1)
-    assert told == [("<samples>", pytest.approx(t)) for t in (0.2, 0.5, 0.8, 0.2)]
+    assert told == [(0, pytest.approx(0.2)), (0, pytest.approx(0.5)), (0, pytest.approx(0.8)), (1, pytest.approx(0.2))]
 
 
 class TestTimestamps:
@@ -235,3 +237,74 @@ def test_times_lie_inside_an_excerpt(model, say):
     result = model.transcribe(Recording(say("ab cd ef gh"), offset=0.3, duration=0.5), language="en")
     assert result.text == "cd ef"
     assert [(s.start, s.end) for s in result.segments] == [(0.3, 0.5), (0.6, pytest.approx(0.8))]
+
+
+def test_a_call_may_be_stopped_between_batches(model, say):
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) > 3
+
+    found = list(model.outcomes([say("ab"), say("cd"), say("ef"), say("gh")], batch_size=1, stop=stop))
+    assert [t.text for t in found] in (["ab"], ["ab", "cd"]), "what is done is kept, the rest is not begun"
+
+
+def test_a_stream_that_breaks_off_keeps_what_was_said(model, say):
+    samples, rate = say("ab cd ef")
+
+    def blocks():
+        yield samples[:300]
+        yield samples[300:600]
+        raise ConnectionError("gone")
+
+    segments = model.transcribe_stream(blocks(), rate)
+    assert [next(segments).text, next(segments).text] == ["ab", "cd"]
+    with pytest.raises(AudioError, match=r"^<samples>: the blocks of samples broke off: ConnectionError: gone$"):
+        next(segments)
+
+
+def test_a_stream_tells_its_warnings(model, say):
+    samples, rate = say("ab cd")
+    told = []
+    list(model.transcribe_stream([samples], rate, notify=told.append))
+    assert [notice.code for notice in told] == ["language-assumed"]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_blocks_may_be_empty_and_share_their_room(model, say, channels):
+    samples, rate = say("ab cd")
+    room = np.zeros((100, channels), np.float32)
+
+    def blocks():
+        yield room[:0]
+        for start in range(0, len(samples), 100):
+            room[:] = samples[start : start + 100, None]
+            yield room
+            yield room[:0]
+
+    found = model.transcribe_stream(blocks(), rate, segmenter="whole", language="en")
+    assert [segment.text for segment in found] == ["ab cd".replace(" ", "")[:2]]
+
+
+def test_what_is_no_stream(model):
+    with pytest.raises(UsageError, match=r"^blocks are arrays of samples, one after another, found NoneType$"):
+        model.transcribe_stream(None, 1000)
+    with pytest.raises(OptionError, match=r"^progress is a function, found 3$"):
+        model.transcribe_stream([], 1000, progress=3)
+    with pytest.raises(
+        OptionError, match=r"^a stream gives segments with their times; timestamps 'none' leaves nothing$"
+    ):
+        model.transcribe_stream([], 1000, timestamps="none")
+
+
+def test_lengths_are_refused_before_anything_is_read(make):
+    model = make(longest=20.0, segmenter="pauses")
+    with pytest.raises(OptionError, match=r"^max_segment is at most 20 s, what the model takes, found 30; "):
+        model.outcomes(["never read"], max_segment=30, vad="none")
+
+
+def test_silence_is_told(make, family):
+    model = make(longest=2.0, segmenter="pauses")
+    result = model.transcribe((np.zeros(10 * family.RATE, np.float32), family.RATE), vad="energy", language="en")
+    assert (result.text, [w.code for w in result.warnings]) == ("", ["no-speech"])

@@ -209,7 +209,7 @@ def test_notices_of_the_model_come_first(make, say):
     assert [n.code for n in model.transcribe(say("a")).warnings] == ["old", "language-assumed"]
 
 
-@pytest.mark.parametrize(("text", "warned"), [("abc", []), ("abcd", ["long-recording"])])
+@pytest.mark.parametrize(("text", "warned"), [("abcdefgh", []), ("abcdefghij", ["long-recording"])])
 def test_longer_than_the_model_was_trained_on(make, say, text, warned):
     result = make(longest=0.3).transcribe(say(text), language="en")
     assert [notice.code for notice in result.warnings] == warned

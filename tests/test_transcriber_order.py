@@ -159,7 +159,7 @@ class Picky:
         return Encoded(features.values, features.lengths)
 
 
-MEMORY = "there is not enough memory to decode {} s in one piece; cut the recording"
+MEMORY = "there is not enough memory to decode {} s at once; try a smaller max_segment or batch_size"
 ERRORS = pytest.mark.parametrize(
     ("error", "message"),
     [(MemoryError(), MEMORY), (BackendError("out of luck"), "out of luck"), (AudioError("too odd"), "too odd")],

@@ -52,7 +52,7 @@ class Progress:
         self._clock = clock
         self._started = self._told = clock()
         self._done, self._heard = 0, 0.0
-        self._reached: dict[str, float] = {}
+        self._reached: dict[int, float] = {}
         """How far recordings are that have begun."""
         self._drawn = ""
 
@@ -68,26 +68,26 @@ class Progress:
         self.clear()
         BEFORE_LINES.remove(self.clear)
 
-    def reach(self, name: str, seconds: float) -> None:
+    def reach(self, index: int, seconds: float) -> None:
         """A recording has come so far.
 
         Args:
-            name: of the recording.
+            index: its place among all, from 0 on.
             seconds: of it that are transcribed.
         """
-        self._reached[name] = max(seconds, self._reached.get(name, 0.0))
+        if index >= self._done:
+            self._reached[index] = max(seconds, self._reached.get(index, 0.0))
         self._tell(last=False)
 
-    def advance(self, seconds: float = 0.0, name: str = "") -> None:
-        """One recording is done, or has failed.
+    def advance(self, seconds: float = 0.0) -> None:
+        """The next recording is done, or has failed.
 
         Args:
             seconds: of audio that were transcribed.
-            name: of the recording.
         """
+        self._reached.pop(self._done, None)
         self._done += 1
         self._heard += seconds
-        self._reached.pop(name, None)
         self._tell(last=True)
 
     def _tell(self, last: bool) -> None:

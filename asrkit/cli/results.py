@@ -141,7 +141,7 @@ class Report:
         for outcome in outcomes:
             self.done += 1
             if self._progress is not None:
-                self._progress.advance(0.0 if isinstance(outcome, Failure) else outcome.duration, outcome.file)
+                self._progress.advance(0.0 if isinstance(outcome, Failure) else outcome.duration)
             if isinstance(outcome, Failure):
                 self.failure(str(outcome.error))
                 continue

@@ -40,7 +40,7 @@ from asrkit.plugins import registry
 __all__ = ["command", "extra_options"]
 
 
-FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "guards", "manifest", "progress"}
+FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "guards", "manifest"}
 FLAGS |= {"segmenter", "timestamps"}
 FLAGS |= {"max_line_count", "max_line_width", "max_words_per_line", "model", "output_dir", "overwrite", "precision"}
 FLAGS |= {"recursive", "strategy", "threads", "tokens"}
@@ -186,7 +186,7 @@ def command(
         sources = (one.recording() for one in todo if not stop.asked)
         wishes = {"strategy": strategy, "batch_size": batch_size, "channel": channel, **asked, **extra}
         wishes |= {"segmenter": segmenter, "guards": guards == "on", "timestamps": timestamps}
-        wishes["progress"] = progress and progress.reach
+        wishes |= {"progress": progress and progress.reach, "stop": lambda: stop.asked}
         outcomes = loaded.outcomes(sources, **wishes)
         report = Report(progress, [one.name for one in formats])
         if outputs is None:
@@ -286,6 +286,8 @@ def extra_options(options: tuple[str, ...], flags: set[str], asked: Mapping[str,
     extra = _pairs(options)
     if "rate" in extra:
         raise UsageError("'rate' is for arrays of samples in Python; files bring their own")
+    if python := sorted({"progress", "stop"} & set(extra)):
+        raise UsageError(f"{python[0]!r} is a function, in Python only")
     if "channel" in extra and "channel" not in flags:
         raise UsageError("'channel' is asked for with `asrkit run --channel`; here it is the mean of all channels")
     for name in sorted(flags & set(extra)):

@@ -99,6 +99,8 @@ def check_dialect(dialect: Dialect, size: int) -> None:
         assert passage.text == passage.text.strip(), "text has no outer spaces"
         for segment in passage.segments:
             assert 0 <= segment.start <= segment.end <= 8.0, f"{segment} lies outside the recording"
+            times = [time for word in segment.words for time in (word.start, word.end)]
+            assert times == sorted(times), f"times of words go back: {segment.words}"
     assert "no_such_option" not in option_names(dialect.Options)
     for wishes in ({"language": "no such language"}, {"no_such_option": 1}):
         _refused(lambda wishes=wishes: dialect.resolve(wishes), OptionError, f"resolve({wishes})")

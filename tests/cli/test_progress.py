@@ -187,10 +187,10 @@ def test_a_single_recording_is_followed(clock):
     with Progress(1, 60.0, terminal, clock=clock) as progress:
         assert terminal.screen() == [""], "it may be done before anybody has read the line"
         clock.now += 10
-        progress.reach("talk.wav", 20.0)
+        progress.reach(0, 20.0)
         assert terminal.screen() == ["0:00:20 of 0:01:00  2.0× real time  20 s left"]
         clock.now += 10
-        progress.reach("talk.wav", 15.0)
+        progress.reach(0, 15.0)
         assert terminal.screen()[0].startswith("0:00:20 of 0:01:00  1.0×"), "clips come in order of their lengths"
     assert terminal.screen() == [""]
 
@@ -199,10 +199,10 @@ def test_recordings_that_have_begun_count(clock):
     terminal = Terminal()
     with Progress(2, 60.0, terminal, clock=clock) as progress:
         clock.now += 10
-        progress.reach("a.wav", 20.0)
+        progress.reach(0, 20.0)
         assert terminal.screen()[0].startswith("0/2 files  0:00:20 of 0:01:00")
         clock.now += 10
-        progress.advance(30.0, "a.wav")
+        progress.advance(30.0)
         assert terminal.screen()[0].startswith("1/2 files  0:00:30 of 0:01:00")
 
 
@@ -211,6 +211,6 @@ def test_a_single_recording_elsewhere(clock):
     with Progress(1, 600.0, stream, clock=clock) as progress:
         for seconds in range(0, 100, 5):
             clock.now += 5
-            progress.reach("a.wav", float(seconds))
+            progress.reach(0, float(seconds))
     assert stream.getvalue().splitlines()[0].startswith("asrkit: 0:00:25 of 0:10:00")
     assert len(stream.getvalue().splitlines()) == 3

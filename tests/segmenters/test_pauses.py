@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from asrkit.errors import OptionError
 from asrkit.segmenters import detectors
@@ -13,6 +16,7 @@ from asrkit.segmenters.pauses import Pauses
 from asrkit.segmenters.spans import best_pause, quietest, spans_of
 
 RATE = 16000
+SPEECH = Path(__file__).parents[1] / "data" / "synthetic-speech.wav"
 RNG = np.random.default_rng(7)
 
 
@@ -219,3 +223,53 @@ def test_quietest():
     samples[480:520] = 0.1
     samples[100:140] = 0
     assert quietest(samples, 10, 20, 80) in (49, 50)
+
+
+def test_a_stream_is_cut_as_soon_as_a_long_pause_is_heard():
+    samples = recording(3, -2.6, 3, -100)
+    read = 0
+
+    def blocks():
+        nonlocal read
+        for start in range(0, len(samples), 1600):
+            read = start + 1600
+            yield samples[start : start + 1600]
+
+    clips = Pauses(vad="energy", uncut=False).split(blocks(), RATE, 15.0)
+    first = next(clips)
+    assert first.closed
+    assert read / RATE < 3 + 2 + 0.7
+    second = next(clips)
+    assert read / RATE < 8.6 + 2 + 0.7
+    assert (first.start, round(second.start, 1)) == (0, 5.4)
+    assert list(clips) == []
+    assert [round(s, 1) for clip in (first, second) for s in clip.spans[0]] == [0.0, 3.0, 5.6, 8.6]
+
+
+def test_clips_of_a_long_recording_are_those_of_its_stream():
+    samples = recording(*[part for _ in range(10) for part in (5, -0.5, 4, -2.8)])
+    uncut, cut = (clips_of(samples, segmenter=Pauses(vad="energy", uncut=uncut)) for uncut in (True, False))
+    assert [(c.start, c.seconds, c.spans) for c in uncut] == [(c.start, c.seconds, c.spans) for c in cut]
+
+
+@pytest.mark.parametrize("vad", ["silero", "energy"])
+@pytest.mark.parametrize("level", [1.0, 0.03])
+def test_quiet_recordings_are_heard(vad, level):
+    speech, rate = soundfile.read(SPEECH, dtype="float32")
+    samples = np.concatenate([speech, np.zeros(rate, np.float32)] * 8) * np.float32(level)
+    samples += np.float32(1e-5) * RNG.standard_normal(len(samples)).astype(np.float32)
+    clips = list(Pauses(vad=vad).split(iter([samples]), rate, 5.0))
+    heard = sum(end - start for clip in clips for start, end in clip.spans)
+    assert heard > 0.6 * 8 * len(speech) / rate
+
+
+def test_overlaps_of_neighbours_do_not_meet():
+    clips = clips_of(speech(60), segmenter=Pauses(vad="none", max_segment=10, overlap=5))
+    for one, _, three in zip(clips, clips[1:], clips[2:], strict=False):
+        assert one.start + one.seconds <= three.start + 0.1
+
+
+def test_many_threads_may_ask_for_a_detector_at_once():
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: choose_detector("silero", 16000), range(8)))
+    assert {notices for _, notices in found} == {()}

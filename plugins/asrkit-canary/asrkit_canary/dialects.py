@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from asrkit.alignment import sentences
+from asrkit.alignment import forward, sentences
 from asrkit.config import Config
 from asrkit.errors import OptionError, listed, suggestion
 from asrkit.interfaces import Tokenizer
@@ -298,11 +298,12 @@ def without_specials(raw: str) -> str:
 
 
 def timed_words(raw: str, clock: Clock) -> tuple[Word, ...]:
-    """Words between pairs of timestamp tokens, the way NeMo reads them; none if there is no pair."""
+    """Words between pairs of timestamp tokens, the way NeMo reads them, but that times do not go back; none if
+    there is no pair."""
     found = []
     for match in TIMED.finditer(raw.strip()):
         text = without_specials(match[2])
         if text:
             start, end = (clock.seconds(int(match[n])) for n in (1, 3))
             found.append(Word(text, start, max(start, end)))
-    return tuple(found)
+    return forward(found)
