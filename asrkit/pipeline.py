@@ -81,14 +81,16 @@ class Pipeline:
                 break
             job = Job(index, name, self.plan.segmenter())
             waiting.append(job)
+            stopped = False
             for piece in self._pieces(job, opener):
+                if stopped:  # looked at only here, where it is known that the recording goes on
+                    return
                 ready.append(piece)
                 if self._enough(ready):
-                    if self._stopped():
-                        return
                     self._decode_all(ready)
                     ready = []
                     yield from self._finished(waiting)
+                    stopped = self._stopped()
             yield from self._finished(waiting)
         self._decode_all(ready)
         yield from self._finished(waiting)
@@ -173,8 +175,8 @@ class Pipeline:
     def _decode_all(self, pieces: list[_Piece]) -> None:
         """Decode clips, those of like length together, the longest first: what does not fit fails at once."""
         ordered = sorted((p for p in pieces if p.job.error is None), key=lambda p: -len(p.clip.samples))
-        for batch in self._batches(ordered):
-            if self._stopped():
+        for number, batch in enumerate(self._batches(ordered)):
+            if number and self._stopped():
                 return
             with self.lock:
                 self._try(batch)

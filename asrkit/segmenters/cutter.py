@@ -15,6 +15,8 @@ PAD = 0.2
 """Seconds that are kept before and after speech: detectors are late with soft sounds."""
 BRIDGE = 0.2
 """Seconds of a gap that does not count as a pause."""
+SURE_PAUSE = 0.4
+"""Seconds of a gap in which nobody speaks for sure, so that no word is cut in two."""
 LEAST = 0.1
 """Seconds of the shortest speech."""
 LONG_PAUSE = 2.0
@@ -133,6 +135,8 @@ class Cutter:
             self._drop(start)
             return None  # there may be room for more now
         enough = self._hops(GOOD_PAUSE)
+        # A shorter gap may be a consonant that was not heard: cut there with an overlap, like anywhere else.
+        spans = spans_of(self.speech, self._hops(SURE_PAUSE), self._hops(LEAST))
         cut = best_pause(spans, int(self.limit * EARLIEST), self.limit, enough)
         if cut is None and spans[-1][1] + pad <= self.limit:
             cut = spans[-1][1] + pad

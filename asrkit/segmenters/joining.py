@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 
@@ -15,8 +14,8 @@ __all__ = ["merge", "onward", "part", "seam", "spread", "timed"]
 
 Span = tuple[float, float]
 
-SPARE = 5
-"""Words beyond those that the overlap should hold in which a common run is looked for: people do not speak evenly."""
+NEAR = 1.5
+"""Seconds by which the times of the same word in two clips may differ, where they are estimated from speech, beside the time of a word."""
 ENDS, RESTS = (".", "?", "!", "…", "。", "？", "！"), (",", ";", ":", "–", "—", "，", "、")
 END_BONUS, REST_BONUS = 1.5, 0.5
 """Seconds by which a word may be misplaced to end a stretch with the end of a sentence, or with a comma."""
@@ -35,13 +34,10 @@ def part(left: Heard, right: Heard) -> tuple[Heard, Heard]:
     if overlap <= 0 or not ours or not theirs:
         return left, right
     middle = right.clip.start + overlap / 2
-    found = seam(
-        [word.text for word in ours],
-        [word.text for word in theirs],
-        overlap / left.clip.seconds * len(ours),
-        overlap / right.clip.seconds * len(theirs),
-    )
-    if found is None and (_knows_times(left) and _knows_times(right)):
+    sure = _knows_times(left) and _knows_times(right)
+    spacing = max(left.clip.seconds / len(ours), right.clip.seconds / len(theirs))
+    found = seam(ours, theirs, middle, NEAR + spacing if sure else NEAR + spacing + overlap)
+    if found is None and sure:
         # Nothing in common: what the one says after the middle and the other before it, a model heard at the edge.
         found = (
             sum(word.start + word.end < 2 * middle for word in ours),
@@ -146,30 +142,39 @@ def _cut(passage: Passage, words: Sequence[Word], first: int, last: int) -> Pass
     return attrs.evolve(passage, text=text, segments=tuple(segments))
 
 
-def seam(left: Sequence[str], right: Sequence[str], tail: float, head: float) -> tuple[int, int] | None:
+def seam(left: Sequence[Word], right: Sequence[Word], middle: float, near: float) -> tuple[int, int] | None:
     """Where the words of one clip end and those of the next go on, when both heard what lies between them.
 
-    The longest run of words that the end of one and the beginning of the other share is cut in its middle: words at
-    the very edge of a clip are those that a model hears wrong.
+    The longest run of words that both share, said at about the same time, is cut in its middle: words at the very edge
+    of a clip are those that a model hears wrong. Of equally long runs the one next to the middle is taken.
 
     Args:
-        left, right: the words.
-        tail: how many words of ``left`` should lie in the overlap.
-        head: how many of ``right``.
+        left, right: the words, with times that may be estimates.
+        middle: seconds of the middle of what both heard.
+        near: seconds by which the times of the same word may differ.
 
     Returns:
         How many words of ``left`` are kept, and how many of ``right`` are left out; None if they share nothing.
     """
-    first = max(len(left) - math.ceil(tail) - SPARE, 0)
-    last = min(math.ceil(head) + SPARE, len(right))
-    ours, theirs = [without_marks(word) for word in left[first:]], [without_marks(word) for word in right[:last]]
-    match = difflib.SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match()
-    at_edges = match.a + match.size == len(ours) and match.b == 0
-    # One short word may be there twice by chance, unless it is just where it should be.
-    if match.size > 1 or (match.size == 1 and (at_edges or len(ours[match.a]) > 3)):
-        half = match.size // 2
-        return first + match.a + half, match.b + half
-    return None
+    ours, theirs = [without_marks(word.text) for word in left], [without_marks(word.text) for word in right]
+    best: tuple[int, float, int, int] | None = None
+    before: dict[tuple[int, int], int] = {}  # the lengths of runs that end with a pair of words
+    for a, word in enumerate(left):
+        for b, other in enumerate(right):
+            apart = abs(word.start + word.end - other.start - other.end) / 2
+            if ours[a] != theirs[b] or apart > near:
+                continue
+            size = before[a, b] = before.get((a - 1, b - 1), 0) + 1
+            # One short word may be there twice by chance, unless it is just where it should be.
+            if size == 1 and len(ours[a]) <= 3 and not (b == 0 and a == len(left) - 1):
+                continue
+            off = abs(left[a - size // 2].start - middle)
+            if best is None or (size, -off) > best[:2]:
+                best = size, -off, a, b
+    if best is None:
+        return None
+    size, _, a, b = best
+    return a + 1 - size + size // 2, b + 1 - size + size // 2
 
 
 def spread(text: str, spans: Sequence[Span]) -> list[Segment]:

@@ -132,7 +132,20 @@ def test_a_clip_that_nobody_listened_to_is_one_segment():
     assert timed(heard("", 3.0)) == ()
 
 
-def test_seam_in_numbers():
-    assert seam(["a", "b", "c", "d", "e"], ["d", "e", "f"], 2, 2) == (4, 1)
-    assert seam([], [], 0, 0) is None
-    assert seam(["x", "y"], ["p", "q"], 1, 1) is None
+def said(text, start, step=0.5):
+    return [Word(word, start + n * step, start + (n + 1) * step) for n, word in enumerate(text.split())]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "found"),
+    [
+        (said("a b c d e", 0.0), said("d e f", 1.5), (4, 1)),
+        ([], [], None),
+        (said("x y", 0.0), said("p q", 0.5), None),
+        # The same words, but at another time.
+        (said("set a timer for ten. We have five sheep", 0.0), said("we have. Set a timer for six", 3.0), (6, 1)),
+        (said("of course of course it is", 0.0), said("of course it is", 1.0), (4, 2)),
+    ],
+)
+def test_seam_in_numbers(left, right, found):
+    assert seam(left, right, 1.5, 1.0) == found

@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--segmenter", default="pauses")
     parser.add_argument("--timestamps", default=None, choices=["segment", "word"])
     parser.add_argument("--max-segment", type=float, default=15.0, help="seconds; what the embedded model was made for")
+    parser.add_argument("--overlap", type=float, help="seconds")
     parser.add_argument("--write", type=Path, help="a folder to write the recordings to")
     arguments = parser.parse_args()
     rng = np.random.default_rng(6)
@@ -140,6 +141,8 @@ def main() -> None:
     model = asrkit.load_model(arguments.model, arguments.backend)
     alone = model.transcribe([(row["samples"], RATE) for row in rows], language=arguments.language)
     options = {"segmenter": arguments.segmenter, "timestamps": arguments.timestamps}
+    if arguments.overlap is not None:
+        options["overlap"] = arguments.overlap
     if arguments.segmenter != "whole":
         options["max_segment"] = arguments.max_segment
     found = model.transcribe([(samples, RATE) for samples, _ in recordings], language=arguments.language, **options)
