@@ -15,7 +15,8 @@ __all__ = ["merge", "onward", "part", "seam", "spread", "timed"]
 Span = tuple[float, float]
 
 NEAR = 1.5
-"""Seconds by which the times of the same word in two clips may differ, where they are estimated from speech, beside the time of a word."""
+"""Seconds by which the times of the same word in two clips may differ, where they are estimated from speech; the time
+of a word comes on top."""
 ENDS, RESTS = (".", "?", "!", "…", "。", "？", "！"), (",", ";", ":", "–", "—", "，", "、")
 END_BONUS, REST_BONUS = 1.5, 0.5
 """Seconds by which a word may be misplaced to end a stretch with the end of a sentence, or with a comma."""

@@ -171,13 +171,13 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(run, talks, tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr("asrkit.inputs.Input.recording", recording)
-        code, _, err = run("talks", "-r", "--output-dir", "out")
+        code, _, err = run("talks", "-r", "--output-dir", "out", "--batch-size", "1")
     assert code == 130
     assert err.splitlines() == [
         "asrkit: finishing the current batch; Ctrl-C again stops at once",
-        "asrkit: stopped: 2 of 4 recordings are done; the same command goes on",
+        "asrkit: stopped: 1 of 4 recordings are done; the same command goes on",
     ]
-    assert len(texts(tmp_path / "out")) == 2
+    assert len(texts(tmp_path / "out")) == 1
     assert run("talks", "-r", "--output-dir", "out", "-q") == (0, "", "")
     assert len(texts(tmp_path / "out")) == 4
 
