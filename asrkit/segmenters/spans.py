@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["best_pause", "quietest", "spans_of"]
+__all__ = ["BEGIN", "best_pause", "quietest", "spans_of"]
 
 Span = tuple[int, int]
 """First hop, and the one after the last."""

@@ -200,7 +200,7 @@ class Canary:
             notices.append(Notice("token-limit", text))
         raw = self.tokenizer.decode(known)
         # Only if they were asked for: timestamps that a model utters unasked must not cost the text between them.
-        words = timed_words(raw, clock) if getattr(options, "timestamp", False) else ()
+        words = forward(timed_words(raw, clock)) if getattr(options, "timestamp", False) else ()
         text = without_specials(raw)
         if words:
             timed = " ".join(word.text for word in words)
@@ -298,12 +298,11 @@ def without_specials(raw: str) -> str:
 
 
 def timed_words(raw: str, clock: Clock) -> tuple[Word, ...]:
-    """Words between pairs of timestamp tokens, the way NeMo reads them, but that times do not go back; none if
-    there is no pair."""
+    """Words between pairs of timestamp tokens, the way NeMo reads them; none if there is no pair."""
     found = []
     for match in TIMED.finditer(raw.strip()):
         text = without_specials(match[2])
         if text:
             start, end = (clock.seconds(int(match[n])) for n in (1, 3))
             found.append(Word(text, start, max(start, end)))
-    return forward(found)
+    return tuple(found)

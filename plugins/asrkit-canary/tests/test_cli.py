@@ -137,7 +137,7 @@ FORMATS = ", ".join(registry().names("format"))
             ["-o", "beem=3"],
             "model 'model.nemo' with strategy 'greedy' and segmenter 'pauses' has no option 'beem'; it has: "
             "confidence, confidence_measure, context, diarize, emotion, frontend, itn, language, max_segment, overlap "
-            "and 5 more",
+            "and 6 more",
         ),
         (2, ["-o", "pnc"], "-o takes NAME=VALUE, found 'pnc'"),
         (2, ["-o", "itn=maybe"], "the model: option 'itn' takes yes or no, not 'maybe'"),
