@@ -33,8 +33,8 @@ __all__ = ["Model"]
 class Model:
     """A model that is ready to transcribe. ``asrkit.load_model`` makes one.
 
-    One model may be shared between threads: their batches run one after another. Two models, also of one checkpoint, share
-    nothing but the memory-mapped file and may run side by side. The parts by themselves have no lock.
+    One model may be shared between threads: their batches run one after another. Two models, also of one checkpoint,
+    share nothing but the memory-mapped file and may run side by side. The parts by themselves have no lock.
 
     Args:
         name: shown in results.
