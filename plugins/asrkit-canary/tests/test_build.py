@@ -53,8 +53,8 @@ def path(tmp_path_factory):
         ("encoder.subsampling", "striding", "has 'striding' at 'encoder.subsampling', asrkit can run 'dw_striding'"),
         (
             "encoder.self_attention_model",
-            "rel_pos_local_attn",
-            "has 'rel_pos_local_attn' at 'encoder.self_attention_model', asrkit can run 'rel_pos'",
+            "abs_pos",
+            "has 'abs_pos' at 'encoder.self_attention_model', asrkit can run 'rel_pos' or 'rel_pos_local_attn'",
         ),
         ("encoder.n_layers", "2", "has '2' at 'encoder.n_layers', asrkit can run a whole number"),
         ("encoder.d_model", None, "has None at 'encoder.d_model', asrkit can run only with a value there"),
