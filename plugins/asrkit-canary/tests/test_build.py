@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from asrkit.errors import AudioError, CheckpointError, OptionError, WeightsError
+from asrkit.frontends.mel import mel_filters
 from asrkit.loading import load_model, open_checkpoint
 from asrkit.plugins import registry
 from asrkit.testing.archives import BFloat16, write_nemo
 from asrkit.testing.conformance_host import noise
 from asrkit.transcriber import Model
 from asrkit_canary.build import build
-from asrkit_canary.random_checkpoint import mel_filters, write_random_checkpoint
+from asrkit_canary.random_checkpoint import write_random_checkpoint
 from asrkit_canary.specs import SPECS
 from conftest import BACKENDS, VARIANTS, built, read_golden
 

@@ -1,4 +1,4 @@
-"""A tokenizer made of the list of pieces in a configuration, for checkpoints that come without their tokenizer's file."""
+"""A tokenizer made of the list of pieces in a configuration, for checkpoints without their tokenizer's file."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ __all__: list[str] = []
 def register_parts(register: Any) -> None:
     """Parts that other plugins may take from the registry."""
     register.decoder("transducer", "asrkit_parakeet.transducer:read_transducer")
-    register.tokenizer("pieces", "asrkit_parakeet.pieces:Pieces.read")
+    register.checkpoint("mlx-folder", "asrkit_parakeet.mlx_folder:MLXFolder")
     register.dialect("parakeet", "asrkit_parakeet.dialect:Parakeet.build")
 
 

@@ -68,7 +68,8 @@ class Reader:
     def words(self, hypothesis: Hypothesis) -> list[Timed]:
         """Words from the first frame of their first token to the end of the last one.
 
-        Punctuation, which a model may utter long after the word, does not make it longer. A word lasts a frame at least.
+        Punctuation, which a model may utter long after the word, does not make it longer. A word lasts at least one
+        frame.
         """
         spans = list(zip(hypothesis.frames, hypothesis.ends, strict=True))
         found = []

@@ -95,11 +95,14 @@ def one(
         arrays[f"{clip}.encoder"] = states[0, :, :frames].T.numpy()
     assert clear >= CLEAR, (head, clip, clear)
     times = {kind: [stamp(entry) for entry in hypothesis.timestamp.get(kind, [])] for kind in ("word", "segment")}
-    return {"frames": frames, **path, "text": hypothesis.text, "score": score_of(hypothesis), "clear": clear, **times}
-
-
-def score_of(hypothesis: Any) -> float:
-    return float(hypothesis.score)
+    return {
+        "frames": frames,
+        **path,
+        "text": hypothesis.text,
+        "score": float(hypothesis.score),
+        "clear": clear,
+        **times,
+    }
 
 
 def stamp(entry: dict[str, Any]) -> list[Any]:
