@@ -62,7 +62,7 @@ def build(
     _refuse_streaming(config, weights)
     preprocessor = config.section("preprocessor")
     frontend = _part("frontend", "log-mel")(weights / "preprocessor" / "featurizer", preprocessor)
-    # As for other models, four bits are for what takes a row at a time: the networks of the transducer.
+    # As for other models, four bits are for the decoder: the encoder's products get no faster by them.
     wide = weights.at("int8") if precision == "int4" else weights
     encoder = _part("encoder", "fastconformer")(wide / "encoder", config.section("encoder"))
     if preprocessor.integer("features", default=64) != encoder.bins:
@@ -72,7 +72,7 @@ def build(
     decoder: Any
     head: Head
     if _wants_ctc(weights, has_ctc, settings):
-        decoder = CTCHead(wide / scope / "decoder_layers" / 0, encoder.width)
+        decoder = CTCHead(weights / scope / "decoder_layers" / 0, encoder.width)
         weights.ignore(["joint"] if scope == "decoder" else ["joint", "decoder"])
         head = "ctc"
     else:

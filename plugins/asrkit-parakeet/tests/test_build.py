@@ -148,7 +148,7 @@ def models(name, config):
 def test_activations(activation):
     (_, model) = models("rnnt", {"joint.jointnet.activation": activation})
     assert model.parts.decoder.activation == activation
-    x = NUMPY.asarray(np.array([[-1.0, 0.5] * 10], np.float32))
+    x = NUMPY.asarray(np.array([[-1.0, 0.5] * 16], np.float32))
     found, _ = model.parts.decoder.join(x, x * 0)
     plain = np.tanh(x) if activation == "tanh" else 1 / (1 + np.exp(-x))
     decoder = model.parts.decoder

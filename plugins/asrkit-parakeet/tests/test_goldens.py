@@ -20,7 +20,7 @@ def test_goldens_are_there_and_have_what_matters():
         for case in (("rnnt", "rnnt"), ("tdt", "tdt"), ("tdt_ctc", "tdt"))
         for fact in read_golden(*case).facts.values()
     ]
-    assert any(fact["tokens"] == [] for fact in facts)
+    assert any(fact["starts"].count(frame) == 10 for fact in facts for frame in set(fact["starts"])), "max_symbols"
     assert any(0 in fact["durations"] for fact in facts)
     assert any(
         start + length > fact["frames"]
@@ -172,10 +172,11 @@ def test_texts_and_times_equal_nemo(golden, clips, label):
         fact, length = golden.facts[name], len(clips[name]) / 16000
         assert transcript.text == fact["text"].strip(), name
         words = [word for segment in transcript.segments for word in segment.words]
-        assert [word.text for word in words] == [text for text, *_ in fact["word"] if text], name
+        # NeMo leaves blanks around an unknown piece in a word, and a word without text here and there.
+        assert [word.text for word in words] == ["".join(text.split()) for text, *_ in fact["word"] if text], name
         assert [(w.start, w.end) for w in words] == pairs(fact["word"], length), name
-        texts = [" ".join(text.split()) for text, *_ in fact["segment"]]
-        assert [segment.text for segment in transcript.segments] == [text for text in texts if text], name
+        texts = ["".join(text.split()) for text, *_ in fact["segment"]]
+        assert ["".join(segment.text.split()) for segment in transcript.segments] == [t for t in texts if t], name
 
 
 def pairs(rows, length):

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf, open_dict
 CLASSES = {"ctc": EncDecCTCModelBPE, "rnnt": EncDecRNNTBPEModel, "tdt": EncDecRNNTBPEModel}
 CLASSES["tdt_ctc"] = EncDecHybridRNNTCTCBPEModel
 MODULES = "nemo.collections.asr.modules"
-HIDDEN, JOINT = 24, 20
+HIDDEN, JOINT = 32, 32
 DURATIONS = [0, 1, 2, 3, 4]
 
 
@@ -41,14 +41,14 @@ class Variant:
 
 def shape(**changes: Any) -> canary.Shape:
     """Encoder sizes."""
-    small = {"channels": 8, "encoder_width": 24, "encoder_heads": 2, "encoder_layers": 2, "encoder_factor": 2}
+    small = {"channels": 8, "encoder_width": 32, "encoder_heads": 2, "encoder_layers": 2, "encoder_factor": 2}
     return canary.Shape(**small | changes)
 
 
 VARIANTS = {
-    "ctc": Variant("ctc", 1, shape(xscaling=True)),
+    "ctc": Variant("ctc", 2, shape(xscaling=True)),
     "rnnt": Variant("rnnt", 20, shape(xscaling=True, kernel=5)),
-    "tdt": Variant("tdt", 3, shape(mels=128, use_bias=False), blanks=0.2),
+    "tdt": Variant("tdt", 5, shape(mels=128, use_bias=False), blanks=0.2),
     "tdt_ctc": Variant("tdt_ctc", 4, shape(encoder_layers=3), lstm=1, blanks=0.35, context=(4, 4)),
 }
 
