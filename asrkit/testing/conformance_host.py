@@ -84,7 +84,7 @@ def check_dialect(dialect: Dialect, size: int, prompted: bool = True) -> None:
         assert all(0 <= id_ < size for id_ in prompt), f"prompt ids out of range: {prompt}"
     request = dialect.request(options, 100)
     assert request.limit > 0, "a clip of 100 frames must have room for text"
-    assert bool(request.stops) is prompted, "a token must end a row, unless the frames do"
+    assert bool(request.stops) is prompted, "something must end a row: a token, or the frames"
     assert request.prompt == dialect.prompt(options), "request() and prompt() disagree"
     assert all(0 <= id_ < size for id_ in dialect.wordless(options)), "wordless() gives ids of the decoder"
     try:

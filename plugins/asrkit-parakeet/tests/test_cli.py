@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 import soundfile
+from parakeet_goldens import GOLDENS, read_clips, read_golden
 
 from asrkit import load_model
 from asrkit.cli import main
 from asrkit.errors import OptionError
-from parakeet_goldens import GOLDENS, read_clips, read_golden
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_times_as_nemo_are_others(asrkit):
 def test_long_recordings_are_cut_and_put_together(asrkit, tmp_path):
     clip = read_clips()["c256"]
     soundfile.write("long.wav", list(clip) * 30, 16000, subtype="PCM_16")
-    code, out, err = asrkit("run", "-m", "tdt_ctc.nemo", "--backend", "numpy", "--format", "json", "long.wav")
+    code, out, _ = asrkit("run", "-m", "tdt_ctc.nemo", "--backend", "numpy", "--format", "json", "long.wav")
     assert code == 0
     (result,) = json.loads(out)
     times = [time for segment in result["segments"] for time in (segment["start"], segment["end"])]
