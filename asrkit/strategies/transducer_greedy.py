@@ -258,6 +258,6 @@ class _Row:
             tuple(self.tokens),
             tuple(self.scores),
             self.finished,
-            tuple(self.frames),
-            tuple(self.ends),
+            frames=tuple(self.frames),
+            ends=tuple(self.ends),
         )

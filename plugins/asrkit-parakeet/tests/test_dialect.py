@@ -22,7 +22,7 @@ def said(text, frames=None, ends=None):
     tokens = tuple(PIECES.index(piece.replace("_", "\u2581")) for piece in text.split())
     frames = tuple(range(0, 2 * len(tokens), 2) if frames is None else frames)
     ends = tuple(start + 1 for start in frames) if ends is None else tuple(ends)
-    return Hypothesis(tokens, (0.0,) * len(tokens), True, frames, ends)
+    return Hypothesis(tokens, (0.0,) * len(tokens), True, frames=frames, ends=ends)
 
 
 def words(head, hypothesis, nemo=False):
