@@ -42,7 +42,7 @@ __all__ = ["command", "extra_options"]
 
 
 FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "guards", "manifest"}
-FLAGS |= {"segmenter", "timestamps"}
+FLAGS |= {"decoder", "segmenter", "timestamps"}
 FLAGS |= {"max_line_count", "max_line_width", "max_words_per_line", "model", "output_dir", "overwrite", "precision"}
 FLAGS |= {"recursive", "strategy", "threads", "tokens"}
 """What -o cannot set, since it is not an option of the model."""

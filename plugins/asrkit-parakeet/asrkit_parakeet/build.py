@@ -61,10 +61,10 @@ def build(
     weights = Weights(checkpoint.tensors(), backend, precision, str(checkpoint.path))
     _refuse_streaming(config, weights)
     preprocessor = config.section("preprocessor")
-    frontend = _part("frontend", "log-mel")(weights / "preprocessor" / "featurizer", preprocessor)
+    frontend = _part("frontend", "asrkit:log-mel")(weights / "preprocessor" / "featurizer", preprocessor)
     # As for other models, four bits are for the decoder: the encoder's products get no faster by them.
     wide = weights.at("int8") if precision == "int4" else weights
-    encoder = _part("encoder", "fastconformer")(wide / "encoder", config.section("encoder"))
+    encoder = _part("encoder", "canary:fastconformer")(wide / "encoder", config.section("encoder"))
     if preprocessor.integer("features", default=64) != encoder.bins:
         raise config.section("encoder").error("feat_in", "as many bins as the preprocessor makes")
     scope = "ctc_decoder" if "ctc_decoder" in weights else "decoder"
@@ -76,7 +76,7 @@ def build(
         weights.ignore(["joint"] if scope == "decoder" else ["joint", "decoder"])
         head = "ctc"
     else:
-        decoder = _part("decoder", "transducer")(weights, config, encoder.width)
+        decoder = _part("decoder", "parakeet:transducer")(weights, config, encoder.width)
         weights.ignore(["ctc_decoder"])
         head = "rnnt" if len(decoder.durations) == 1 else "tdt"
     _check_choice(weights, head, has_ctc, settings)
@@ -92,7 +92,7 @@ def build(
         encoder,
         decoder,
         tokenizer,
-        _part("dialect", "parakeet")(tokenizer, config, spec, head=head),
+        _part("dialect", "parakeet:parakeet")(tokenizer, config, spec, head=head),
         strategy="ctc-greedy" if head == "ctc" else "transducer-greedy",
         longest=LONGEST if spec is None or spec.longest is None else spec.longest,
         notices=() if head == "ctc" else _notices(config),
@@ -104,6 +104,7 @@ build.Settings = Settings  # type: ignore[attr-defined]
 
 
 def _part(kind: str, name: str) -> Any:
+    # With the plugin's name: another plugin may register parts of the same names.
     return registry().get(kind, name).load()
 
 
@@ -146,7 +147,7 @@ def _tokenizer(config: Config, checkpoint: Checkpoint) -> Tokenizer:
         not isinstance(file, str) or plain_name(file) not in checkpoint.files()
     ):
         return Pieces(vocabulary_of(config))
-    return cast(Tokenizer, _part("tokenizer", "sentencepiece")(section, checkpoint))
+    return cast(Tokenizer, _part("tokenizer", "canary:sentencepiece")(section, checkpoint))
 
 
 def _notices(config: Config) -> tuple[Notice, ...]:

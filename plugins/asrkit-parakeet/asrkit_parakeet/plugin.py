@@ -7,7 +7,9 @@ from typing import Any
 from asrkit import hookimpl
 from asrkit_parakeet.specs import SPECS
 
-__all__: list[str] = []
+__all__ = ["ASRKIT_INTERFACE"]
+
+ASRKIT_INTERFACE = 1
 
 
 @hookimpl

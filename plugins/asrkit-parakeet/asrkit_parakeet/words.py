@@ -69,14 +69,16 @@ class Reader:
         """Words from the first frame of their first token to the end of the last one.
 
         Punctuation, which a model may utter long after the word, does not make it longer. A word lasts at least one
-        frame.
+        frame, unless the next one begins in it.
         """
         spans = list(zip(hypothesis.frames, hypothesis.ends, strict=True))
+        words = self._words(hypothesis.tokens)
         found = []
-        for word in self._words(hypothesis.tokens):
+        for word, following in zip(words, [*words[1:], None], strict=True):
             spoken = [place for place in word if not self._is_mark[hypothesis.tokens[place]]] or word
             start = spans[word[0]][0]
-            found.append((word, start, max(start + 1, *(spans[place][1] for place in spoken))))
+            end = max(start + 1, *(spans[place][1] for place in spoken))
+            found.append((word, start, end if following is None else min(end, spans[following[0]][0])))
         return self._timed(hypothesis, found)
 
     def words_as_nemo(self, hypothesis: Hypothesis) -> list[Timed]:

@@ -61,6 +61,8 @@ def test_words(head, text, expected):
 
 def test_a_word_lasts_a_frame_at_least():
     assert words("tdt", said("_the r", (3, 3), (3, 3))) == [("ther", 3, 4)]
+    # but never into the next one
+    assert words("tdt", said("_the _a _end", (3, 3, 5), (3, 9, 5))) == [("the", 3, 3), ("a", 3, 5), ("end", 5, 6)]
 
 
 def test_times_as_nemo():
