@@ -13,7 +13,7 @@ from asrkit.interfaces import Backend, CTCDecoder, Decode
 from asrkit.strategies.common import check_request, check_score
 from asrkit.values import Hypothesis, Request
 
-__all__ = ["CTCGreedy"]
+__all__ = ["Best", "CTCGreedy", "collapse"]
 
 
 @varying(tokens=("batch", "frames"), scores=("batch", "frames"))

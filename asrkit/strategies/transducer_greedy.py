@@ -13,7 +13,7 @@ from asrkit.interfaces import Backend, Decode, TransducerDecoder
 from asrkit.strategies.common import check_request, check_score
 from asrkit.values import Hypothesis, Request
 
-__all__ = ["TransducerGreedy"]
+__all__ = ["Frames", "Past", "Picked", "Seen", "TransducerGreedy", "Turn"]
 
 WINDOW = 8
 """Frames that are joined with one prediction at once. Blanks do not change the prediction, so a run of them costs one

@@ -74,7 +74,7 @@ class Reader:
         spans = list(zip(hypothesis.frames, hypothesis.ends, strict=True))
         words = self._words(hypothesis.tokens)
         found = []
-        for word, following in zip(words, [*words[1:], None], strict=True):
+        for word, following in zip(words, [*words[1:], None], strict=False):
             spoken = [place for place in word if not self._is_mark[hypothesis.tokens[place]]] or word
             start = spans[word[0]][0]
             end = max(start + 1, *(spans[place][1] for place in spoken))
