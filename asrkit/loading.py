@@ -25,7 +25,7 @@ from asrkit.errors import (
 from asrkit.interfaces import Backend, Checkpoint
 from asrkit.models import ModelSpec, Parts
 from asrkit.options import build_options, option_names
-from asrkit.plugins import load_plugins
+from asrkit.plugins import CORE, load_plugins
 from asrkit.quantize import QUANTIZED
 from asrkit.registry import Registry, reason, resolve
 from asrkit.sources import Found, find_model, name_model, spec_for
@@ -69,7 +69,7 @@ def load_model(
         device: one of the backend's devices.
         threads: processor threads, for a backend that lets them be chosen.
         tell: is told, in a line, what is downloaded; on a terminal there is a progress bar instead. None: neither.
-        settings: load-time options of the model's builder.
+        settings: load-time options of the model's builder, such as ``decoder`` for a model that has several.
 
     Raises:
         CheckpointError: the file is missing, broken, or not what the model needs.
@@ -255,10 +255,13 @@ def backend_problem(entry: Any) -> str | None:
 
 
 def open_checkpoint(registry: Registry, path: str | os.PathLike[str]) -> Checkpoint:
-    """Open a model file or folder with the first registered format that recognises it."""
+    """Open a model file or folder with the first registered format that recognises it.
+
+    Those of plugins are asked before the core's, so that a plugin may take a special kind of folder.
+    """
     if not Path(path).exists():
         raise CheckpointError(f"{os.fspath(path)}: there is no such file or folder")
-    for entry in registry.entries("checkpoint"):
+    for entry in sorted(registry.entries("checkpoint"), key=lambda entry: entry.plugin == CORE):
         reader = entry.load()
         if reader.recognises(path):
             opened: Checkpoint = reader.open(path)
@@ -284,6 +287,8 @@ def _load_builder(spec: ModelSpec) -> Any:
 def _settings(build: Any, settings: dict[str, Any], name: str) -> Any:
     cls = getattr(build, "Settings", None)
     given = {key: value for key, value in settings.items() if value is not None}
+    if "decoder" in given and "decoder" not in setting_names(build):
+        raise OptionError(f"model {name!r} has one decoder and no choice: leave decoder {given['decoder']!r} out")
     if cls is not None:
         return build_options(cls, given, f"model {name!r}")
     if given:

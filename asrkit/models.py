@@ -79,7 +79,7 @@ class Parts:
     """The strategy it is decoded with by default."""
     segmenter: str = "pauses"
     longest: float = float("inf")
-    """Seconds up to which it was trained; a longer clip gets a warning."""
+    """Seconds of the longest clip it is meant for, usually up to which it was trained; a longer one gets a warning."""
     notices: tuple[Notice, ...] = ()
     """What a user should know about the checkpoint."""
     strategy_notices: tuple[Notice, ...] = ()

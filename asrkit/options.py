@@ -83,11 +83,13 @@ def share_options(
 
 def _convert(name: str, value: Any, hint: Any, owner: str) -> Any:
     """A value as the annotated type; an attrs validator may narrow it further."""
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if typing.get_origin(hint) is typing.Literal:
-        if value in typing.get_args(hint):
+    # With a Literal in it, a union is one of typing and not of types.
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    choices = [one for kind in kinds if typing.get_origin(kind) is typing.Literal for one in typing.get_args(kind)]
+    if choices:
+        if value in choices or (value is None and type(None) in kinds):
             return value
-        wanted = " or ".join(str(choice) for choice in typing.get_args(hint))
+        wanted = " or ".join(map(str, choices))
         raise OptionError(f"{owner}: option {name!r} is {wanted}, not {value!r}")
     for kind in kinds:
         if kind is bool and isinstance(value, str) and value.lower() in WORDS:

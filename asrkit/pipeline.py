@@ -269,8 +269,8 @@ class Pipeline:
         passage = with_hypotheses(passages, hypotheses)
         if clip.seconds > parts.longest + SLACK:
             text = (
-                f"{clip.seconds:.0f} s were decoded in one piece, more than the {parts.longest:g} s the model was "
-                "trained on; text may be missing or repeated"
+                f"{clip.seconds:.0f} s were decoded in one piece, more than the {parts.longest:g} s the model is "
+                "meant for; text may be missing or repeated"
             )
             passage = attrs.evolve(passage, notices=(*passage.notices, Notice("long-recording", text)))
         return passage

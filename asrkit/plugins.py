@@ -20,7 +20,7 @@ from asrkit.errors import PluginError
 from asrkit.hookspecs import INTERFACE
 from asrkit.registry import KINDS, Registry, reason, registers, twice
 
-__all__ = ["GROUP", "Plugin", "Plugins", "load_plugins", "registry", "restricted"]
+__all__ = ["CORE", "GROUP", "Plugin", "Plugins", "load_plugins", "registry", "restricted"]
 
 GROUP = "asrkit"
 """The entry-point group."""

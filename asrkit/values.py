@@ -107,11 +107,15 @@ class Hypothesis:
     scores: tuple[float, ...]
     """Natural log-probability of each token."""
     finished: bool
-    """Whether a stop token ended it; False means that the limit did."""
+    """Whether a stop token, or the end of the recording, ended it; False means that the limit did."""
     confidences: tuple[float, ...] = ()
     """How sure the model was of each token, from 0 to 1; empty if the strategy does not tell."""
     rank: float | None = None
     """What a beam search ordered its hypotheses by, the highest first; None if there was no choice."""
+    frames: tuple[int, ...] = ()
+    """Encoder frame in which each token starts, from searches that know it."""
+    ends: tuple[int, ...] = ()
+    """Encoder frame after the last one of each token, from the same searches."""
 
     @property
     def score(self) -> float:

@@ -22,7 +22,8 @@ from asrkit.plugins import registry
 
 ROOT = Path(__file__).parents[1]
 RECORDING = "tests/data/synthetic-speech.wav"
-PAGES = sorted([ROOT / "README.md", ROOT / "plugins/asrkit-canary/README.md", *ROOT.glob("docs/**/*.md")])
+READMES = [ROOT / "README.md", *(ROOT / f"plugins/asrkit-{name}/README.md" for name in ("canary", "parakeet"))]
+PAGES = sorted([*READMES, *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 

@@ -245,6 +245,7 @@ def test_settings_that_are_not_given(settings):
         ),
         ("configurable", {"count": "x"}, "model 'configurable': option 'count' takes a whole number, not 'x'"),
         ("speller", {"edges": "x"}, "model 'speller' has no load-time options, asked was: edges"),
+        ("speller", {"decoder": "ctc"}, "model 'speller' has one decoder and no choice: leave decoder 'ctc' out"),
     ],
 )
 def test_settings_that_a_model_has_not(name, settings, message):

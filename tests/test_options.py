@@ -17,6 +17,7 @@ class Options:
     flag: bool | None = None
     name: str = "x"
     mode: Literal["fast", "exact"] = "fast"
+    choice: Literal["one", "two"] | None = None
     number: int | float = attrs.field(default=1, validator=attrs.validators.ge(0))
     derived: int = attrs.field(init=False, default=7)
 
@@ -35,6 +36,8 @@ class Options:
         ("flag", None, None),
         ("name", "3", "3"),
         ("mode", "exact", "exact"),
+        ("choice", "two", "two"),
+        ("choice", None, None),
         ("number", "2", 2),
         ("number", "2.5", 2.5),
         ("number", 2.5, 2.5),
@@ -53,8 +56,12 @@ def test_defaults():
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("widht", 3, "has no option 'widht' (did you mean 'width'?); it has: alpha, flag, mode, name, number, width"),
-        ("derived", 3, "has no option 'derived'; it has: alpha, flag, mode, name, number, width"),
+        (
+            "widht",
+            3,
+            "has no option 'widht' (did you mean 'width'?); it has: alpha, choice, flag, mode, name, number, width",
+        ),
+        ("derived", 3, "has no option 'derived'; it has: alpha, choice, flag, mode, name, number, width"),
         ("width", "three", ": option 'width' takes a whole number, not 'three'"),
         ("width", 3.0, ": option 'width' takes a whole number, not 3.0"),
         ("width", True, ": option 'width' takes a whole number, not True"),
@@ -64,6 +71,7 @@ def test_defaults():
         ("flag", 1, ": option 'flag' takes yes or no or nothing, not 1"),
         ("name", 3, ": option 'name' takes a text, not 3"),
         ("mode", "slow", ": option 'mode' is fast or exact, not 'slow'"),
+        ("choice", "three", ": option 'choice' is one or two, not 'three'"),
         ("number", -1, ": 'number' must be >= 0: -1"),
     ],
 )
@@ -88,5 +96,5 @@ def test_option_error_is_wrong_usage():
 
 
 def test_option_names():
-    assert option_names(Options) == ("width", "alpha", "flag", "name", "mode", "number")
+    assert option_names(Options) == ("width", "alpha", "flag", "name", "mode", "choice", "number")
     assert option_names(object) == ()

@@ -13,6 +13,7 @@ from asrkit.cli import on_download, say
 from asrkit.cli.options import (
     Command,
     complete_files,
+    decoder_option,
     decoding_options,
     language_options,
     length_options,
@@ -47,6 +48,7 @@ FLAGS |= {"strategy", "target_language", "threads", "worst"}
 @click.command("eval", cls=Command)
 @click.argument("manifest", shell_complete=complete_files)
 @model_option
+@decoder_option
 @language_options("the manifest's", "the manifest's, else the one spoken")
 @option(
     "--normalizer",
@@ -81,6 +83,7 @@ FLAGS |= {"strategy", "target_language", "threads", "worst"}
 def command(
     manifest: str,
     model: str,
+    decoder: str | None,
     language: str | None,
     target_language: str | None,
     pnc: bool | None,
@@ -116,6 +119,7 @@ def command(
         "language": language,
         "target_language": target_language,
         "pnc": pnc,
+        "decoder": decoder,
         "strategy": strategy,
         "threads": threads,
         "batch_size": batch_size,
@@ -132,7 +136,8 @@ def command(
 
     scorer(normalizer)  # a package that is missing is told before anything is loaded
     groups = read_manifest(manifest, language, target_language, limit)
-    settings = {name: extra.pop(name) for name in model_settings(model, on_download()) if name in extra}
+    settings: dict[str, Any] = {"decoder": decoder}
+    settings |= {name: extra.pop(name) for name in model_settings(model, on_download()) if name in extra}
     loaded = load_model(model, backend, precision, device=device, threads=threads, tell=on_download(), **settings)
     plan = Plan(
         model=model,

@@ -20,6 +20,7 @@ __all__ = [
     "complete_files",
     "complete_models",
     "complete_names",
+    "decoder_option",
     "decoding_options",
     "language_options",
     "length_options",
@@ -174,6 +175,14 @@ model_option = option(
 )
 
 
+decoder_option = option(
+    "--decoder",
+    section="Model",
+    show_default="the model's",
+    help="Which decoder of a model that has several, such as ctc or tdt.",
+)
+
+
 def language_options(spoken: str, text: str, envvar: str | None = None) -> Callable[[Wrapped], Wrapped]:
     """``--language``, ``--target-language`` and ``--pnc``.
 
@@ -312,7 +321,7 @@ length_options = _all(
         type=float,
         metavar="SECONDS",
         section="Long recordings",
-        show_default="what the model was trained on",
+        show_default="what the model is meant for",
         help="Longest stretch that is decoded at once.",
     ),
     option(

@@ -21,6 +21,7 @@ from asrkit.cli.options import (
     Command,
     complete_files,
     complete_names,
+    decoder_option,
     decoding_options,
     language_options,
     length_options,
@@ -41,7 +42,7 @@ __all__ = ["command", "extra_options"]
 
 
 FLAGS = {"backend", "batch_size", "channel", "device", "files_from", "format", "guards", "manifest"}
-FLAGS |= {"segmenter", "timestamps"}
+FLAGS |= {"decoder", "segmenter", "timestamps"}
 FLAGS |= {"max_line_count", "max_line_width", "max_words_per_line", "model", "output_dir", "overwrite", "precision"}
 FLAGS |= {"recursive", "strategy", "threads", "tokens"}
 """What -o cannot set, since it is not an option of the model."""
@@ -50,6 +51,7 @@ FLAGS |= {"recursive", "strategy", "threads", "tokens"}
 @click.command("run", cls=Command)
 @click.argument("audio", nargs=-1, shell_complete=complete_files)
 @model_option
+@decoder_option
 @option("--recursive", "-r", is_flag=True, section="Recordings", help="Go into the folders of folders.")
 @option(
     "--files-from",
@@ -115,6 +117,7 @@ FLAGS |= {"recursive", "strategy", "threads", "tokens"}
 def command(
     audio: tuple[str, ...],
     model: str,
+    decoder: str | None,
     backend: str,
     device: str | None,
     threads: int | None,
@@ -162,7 +165,8 @@ def command(
     outputs = None
     if output_dir is not None:
         arguments: dict[str, Any] = {"asrkit": __version__, "model": model, "backend": backend, "precision": precision}
-        arguments |= {"device": device, "strategy": strategy, "channel": channel, "tokens": tokens, "layout": layout}
+        arguments |= {"decoder": decoder, "device": device, "strategy": strategy}
+        arguments |= {"channel": channel, "tokens": tokens, "layout": layout}
         arguments |= {"segmenter": segmenter, "guards": guards, "timestamps": timestamps}
         arguments |= {**_stamp(model), **asked, **extra}
         outputs = Outputs(output_dir, inputs, [one.suffix for one in formats], arguments, overwrite)
@@ -174,7 +178,8 @@ def command(
 
     from asrkit.loading import load_model, model_settings
 
-    settings = {name: extra.pop(name) for name in model_settings(model, on_download()) if name in extra}
+    settings: dict[str, Any] = {"decoder": decoder}
+    settings |= {name: extra.pop(name) for name in model_settings(model, on_download()) if name in extra}
     loaded = load_model(model, backend, precision, device=device, threads=threads, tell=on_download(), **settings)
     capabilities = loaded.backend.capabilities
     versions = ", ".join(" ".join(pair) for pair in capabilities.versions)

@@ -5,6 +5,7 @@ Source: NeMo 3.0 ``AudioToMelSpectrogramPreprocessor`` in evaluation mode (no di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import attrs
@@ -15,7 +16,7 @@ from asrkit.config import Config
 from asrkit.errors import AudioError
 from asrkit.weights import Weights
 
-__all__ = ["LogMel", "MelConfig", "read_log_mel"]
+__all__ = ["LogMel", "MelConfig", "mel_filters", "read_log_mel"]
 
 EPSILON = 1e-5
 """Added to the standard deviation itself."""
@@ -169,6 +170,25 @@ class LogMel:
             features[:valid] = _normalized(features[:valid])
         features[valid:] = 0.0
         return features, valid
+
+
+def mel_filters(bins: int, fft: int = 512, rate: int = 16000) -> np.ndarray:
+    """Triangular filters (F, fft // 2 + 1) on the Slaney mel scale with Slaney's area normalisation.
+
+    Source: M. Slaney, Auditory Toolbox (1998): linear below 1 kHz, logarithmic above.
+    """
+    step, corner, log_step = 200.0 / 3, 1000.0, math.log(6.4) / 27
+
+    def hertz(mel: np.ndarray) -> np.ndarray:
+        return np.where(mel < 15, mel * step, corner * np.exp(log_step * (mel - 15)))
+
+    top = 15 + math.log(rate / 2 / corner) / log_step
+    edges = hertz(np.linspace(0, top, bins + 2))
+    frequencies = np.linspace(0, rate / 2, fft // 2 + 1)
+    rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
 
 
 def _bands(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ class Fixed:
     """Cut into windows of one length, each of which begins before the last one ends. Nobody listens for speech."""
 
     max_segment: float | None = None
-    """Seconds of a window; by default what the model was trained on."""
+    """Seconds of a window; by default what the model is meant for."""
     overlap: float | None = None
     """Seconds that two windows share; by default two, or a quarter of a window."""
 

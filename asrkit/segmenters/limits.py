@@ -29,7 +29,7 @@ def clip_limits(max_segment: float | None, overlap: float | None, longest: float
 
     Args:
         max_segment, overlap: what was asked for.
-        longest: what the model was trained on.
+        longest: what the model is meant for.
 
     Raises:
         OptionError: they do not go together.

@@ -28,7 +28,7 @@ class Pauses:
     vad: str = "silero"
     """What detects speech: ``silero``, ``energy``, or ``none``, which cuts at the quietest points only."""
     max_segment: float | None = None
-    """Seconds of the longest clip; by default what the model was trained on."""
+    """Seconds of the longest clip; by default what the model is meant for."""
     overlap: float | None = None
     """Seconds that two clips share where there was no pause between them; by default two, or a quarter of a clip."""
 

@@ -68,22 +68,23 @@ def check_tokenizer(tokenizer: Tokenizer, texts: Mapping[str | None, Sequence[st
             assert tokenizer.decode(ids).strip() == text, f"{text!r} came back as {tokenizer.decode(ids)!r}"
 
 
-def check_dialect(dialect: Dialect, size: int) -> None:
+def check_dialect(dialect: Dialect, size: int, prompted: bool = True) -> None:
     """Prompts in range, requests with room, readable answers, loud refusals.
 
     Args:
         size: V, the decoder's classes.
+        prompted: whether the decoder takes a prompt and goes on until a token ends it; CTC and transducers do not.
     """
     options, _ = dialect.resolve({})
     assert isinstance(options, dialect.Options), "resolve() gives the dialect's Options"
     for language in dialect.languages:
         chosen, _ = dialect.resolve({"language": language})
         prompt = dialect.prompt(chosen)
-        assert prompt, f"empty prompt for {language!r}"
+        assert bool(prompt) is prompted, f"{'empty' if prompted else 'a'} prompt for {language!r}"
         assert all(0 <= id_ < size for id_ in prompt), f"prompt ids out of range: {prompt}"
     request = dialect.request(options, 100)
     assert request.limit > 0, "a clip of 100 frames must have room for text"
-    assert request.stops, "something must end a row"
+    assert bool(request.stops) is prompted, "something must end a row: a token, or the frames"
     assert request.prompt == dialect.prompt(options), "request() and prompt() disagree"
     assert all(0 <= id_ < size for id_ in dialect.wordless(options)), "wordless() gives ids of the decoder"
     try:

@@ -42,6 +42,8 @@ class FastConformerConfig:
     """Whether the projections and convolutions of the blocks have biases."""
     scaled: bool
     """Whether subsampled features are multiplied by sqrt(D)."""
+    context: tuple[int, int] | None = None
+    """States to the left and to the right that a state attends to, -1 for all of a side; None for all."""
 
     @classmethod
     def read(cls, config: Config, biased: bool = True) -> FastConformerConfig:
@@ -51,7 +53,7 @@ class FastConformerConfig:
             biased: what the tensors say: files without the key ``use_bias`` exist with biases and without.
         """
         config.choice("subsampling", "dw_striding")
-        config.choice("self_attention_model", "rel_pos", default="rel_pos")
+        config.choice("self_attention_model", "rel_pos", "rel_pos_local_attn", default="rel_pos")
         config.choice("conv_norm_type", "batch_norm", default="batch_norm")
         config.choice("att_context_style", "regular", default="regular")
         config.choice("causal_downsampling", False, default=False)
@@ -63,7 +65,6 @@ class FastConformerConfig:
         config.choice("global_tokens", 0, default=0)
         config.choice("use_bias", biased, default=biased)
         config.choice("feat_out", -1, config.values.get("d_model"), default=-1)
-        config.choice("att_context_size", None, [-1, -1], [[-1, -1]], default=None)
         config.choice("reduction", None, default=None)
         stride = config.integer("subsampling_factor", default=4)
         if stride < 2 or stride & (stride - 1):
@@ -81,8 +82,23 @@ class FastConformerConfig:
             kernel=kernel,
             biased=biased,
             scaled=config.boolean("xscaling", default=True),
+            context=_context(config),
         )
 
+
+def _context(config: Config) -> tuple[int, int] | None:
+    """How far attention reaches: ``att_context_size``, alone or as the only one of a list."""
+    given = config.values.get("att_context_size")
+    size = given[0] if isinstance(given, list) and len(given) == 1 else given
+    if size is None or size == [-1, -1]:
+        return None
+    if not (isinstance(size, list) and len(size) == 2 and all(type(n) is int and n >= -1 for n in size)):
+        raise config.error("att_context_size", "one pair of whole numbers, left and right")
+    return size[0], size[1]
+
+
+FAR = 1 << 30
+"""More states than there can be."""
 
 PREPARED = 1024
 """States (82 s for Canary) up to which the projected positions are kept: for more of them they take too much memory."""
@@ -117,6 +133,7 @@ class FastConformer:
         self.width = config.width
         self._dtype = weights.dtype
         self._scale = math.sqrt(config.width) if config.scaled else 1.0
+        self._context = config.context
         self.pre_encode = Subsampling(weights / "pre_encode", config)
         self.layers = [ConformerBlock(weights / "layers" / n, config) for n in range(config.layers)]
         # In double precision as far as possible: the error grows with the offset it is multiplied by.
@@ -145,8 +162,11 @@ class FastConformer:
             x = x * self._scale
         offsets = self._offsets(x.shape[1], context)
         valid = length_mask(self.ops, lengths, x.shape[1])
+        visible = valid[:, None, None, :]
+        if self._context is not None:
+            visible = xp.logical_and(visible, band(self.ops, x.shape[1], *self._context))
         for layer, by_layer in zip(self.layers, offsets, strict=True):
-            x = layer(x, by_layer, valid)
+            x = layer(x, by_layer, valid, visible)
         return Encoded(x, lengths)
 
     def _offsets(self, frames: int, context: Positions | None) -> list[Array]:
@@ -222,10 +242,10 @@ class ConformerBlock:
         self.feed_forward2 = FeedForward(weights / "feed_forward2", config)
         self.norm_out = LayerNorm(weights / "norm_out", width)
 
-    def __call__(self, x: Array, offsets: Array, valid: Array) -> Array:
-        """(B, S, D) with projected offsets (1, H, 2S, E) and valid (B, S)."""
+    def __call__(self, x: Array, offsets: Array, valid: Array, visible: Array) -> Array:
+        """(B, S, D) with projected offsets (1, H, 2S, E), valid (B, S) and visible as attention takes it."""
         x = x + self.feed_forward1(self.norm_feed_forward1(x))
-        x = x + self.self_attn(self.norm_self_att(x), offsets, valid)
+        x = x + self.self_attn(self.norm_self_att(x), offsets, visible)
         x = x + self.conv(self.norm_conv(x), valid)
         x = x + self.feed_forward2(self.norm_feed_forward2(x))
         return self.norm_out(x)
@@ -262,8 +282,9 @@ class RelativeAttention:
         """Positions (1, N, D) projected and split: (1, H, N, E)."""
         return self._heads(self.linear_pos(positions))
 
-    def __call__(self, x: Array, offsets: Array, valid: Array) -> Array:
-        """(B, S, D) with offsets (1, H, 2S, E) to the same; keys at invalid positions are not attended to."""
+    def __call__(self, x: Array, offsets: Array, visible: Array) -> Array:
+        """(B, S, D) with offsets (1, H, 2S, E) to the same; visible, (B, 1, 1 or S, S) booleans, says which key a query
+        attends to."""
         xp, scale = self.ops.xp, 1.0 / math.sqrt(self.depth)
         qkv = self.qkv(x)
         q, k, v = (qkv[..., n * self.width : (n + 1) * self.width] for n in range(3))
@@ -274,7 +295,7 @@ class RelativeAttention:
             self._heads(k),
             self._heads(v),
             scale=scale,
-            mask=valid[:, None, None, :],
+            mask=visible,
             bias=shift(self.ops, by_offset * scale),
         )
         y = xp.permute_dims(y, (0, 2, 1, 3))
@@ -296,6 +317,18 @@ def shift(ops: Ops, scores: Array) -> Array:
     flat = xp.reshape(scores, (batch, heads, frames * columns))
     x = flat[:, :, frames - 1 : frames - 1 + frames * (2 * frames - 1)]
     return xp.reshape(x, (batch, heads, frames, 2 * frames - 1))[..., :frames]
+
+
+def band(ops: Ops, size: int, left: int, right: int) -> Array:
+    """(1, 1, size, size) booleans: which keys lie at most so far to the left and to the right of each query."""
+    xp = ops.xp
+    places = xp.arange(size, dtype=xp.int32)
+    away = places[None, :] - places[:, None]
+    inside = xp.logical_and(
+        away >= (-left if left >= 0 else -FAR),
+        away <= (right if right >= 0 else FAR),
+    )
+    return inside[None, None, :, :]
 
 
 class ConvolutionModule:

@@ -17,9 +17,10 @@ import numpy as np
 import sentencepiece
 
 from asrkit.errors import AsrkitError
+from asrkit.frontends.mel import mel_filters
 from asrkit.testing.archives import write_nemo
 
-__all__ = ["mel_filters", "write_random_checkpoint"]
+__all__ = ["write_random_checkpoint"]
 
 LANGUAGES = ("en", "de", "es", "fr")
 SLOTS = (
@@ -47,25 +48,6 @@ def write_random_checkpoint(path: str | Path, seed: int = 4) -> Path:
     tensors["log_softmax.mlp.layer0.weight"] = tensors["transf_decoder._embedding.token_embedding.weight"]
     write_nemo(path, _config(names, vocabulary), tensors, {names[name]: models[name] for name in models})
     return path
-
-
-def mel_filters(bins: int, fft: int = 512, rate: int = 16000) -> np.ndarray:
-    """Triangular filters (F, fft // 2 + 1) on the Slaney mel scale with Slaney's area normalisation.
-
-    Source: M. Slaney, Auditory Toolbox (1998): linear below 1 kHz, logarithmic above.
-    """
-    step, corner, log_step = 200.0 / 3, 1000.0, math.log(6.4) / 27
-
-    def hertz(mel: np.ndarray) -> np.ndarray:
-        return np.where(mel < 15, mel * step, corner * np.exp(log_step * (mel - 15)))
-
-    top = 15 + math.log(rate / 2 / corner) / log_step
-    edges = hertz(np.linspace(0, top, bins + 2))
-    frequencies = np.linspace(0, rate / 2, fft // 2 + 1)
-    rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
 
 
 def _train(words: str, **options: Any) -> bytes:

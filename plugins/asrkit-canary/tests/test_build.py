@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from asrkit.errors import AudioError, CheckpointError, OptionError, WeightsError
+from asrkit.frontends.mel import mel_filters
 from asrkit.loading import load_model, open_checkpoint
 from asrkit.plugins import registry
 from asrkit.testing.archives import BFloat16, write_nemo
 from asrkit.testing.conformance_host import noise
 from asrkit.transcriber import Model
 from asrkit_canary.build import build
-from asrkit_canary.random_checkpoint import mel_filters, write_random_checkpoint
+from asrkit_canary.random_checkpoint import write_random_checkpoint
 from asrkit_canary.specs import SPECS
 from conftest import BACKENDS, VARIANTS, built, read_golden
 
@@ -53,8 +54,8 @@ def path(tmp_path_factory):
         ("encoder.subsampling", "striding", "has 'striding' at 'encoder.subsampling', asrkit can run 'dw_striding'"),
         (
             "encoder.self_attention_model",
-            "rel_pos_local_attn",
-            "has 'rel_pos_local_attn' at 'encoder.self_attention_model', asrkit can run 'rel_pos'",
+            "abs_pos",
+            "has 'abs_pos' at 'encoder.self_attention_model', asrkit can run 'rel_pos' or 'rel_pos_local_attn'",
         ),
         ("encoder.n_layers", "2", "has '2' at 'encoder.n_layers', asrkit can run a whole number"),
         ("encoder.d_model", None, "has None at 'encoder.d_model', asrkit can run only with a value there"),

@@ -212,7 +212,7 @@ def test_a_long_recording_is_warned_about(asrkit, folder):
     soundfile.write(folder / "long.wav", np.zeros(41 * 16000), 16000)
     code, _, err = asrkit("run", "-m", "model.nemo", "-l", "en", "--segmenter", "whole", "--guards", "off", "long.wav")
     assert code == 0
-    assert "warning: long.wav: 41 s were decoded in one piece, more than the 40 s the model was trained on" in err
+    assert "warning: long.wav: 41 s were decoded in one piece, more than the 40 s the model is meant for" in err
 
 
 def test_a_recording_is_never_overwritten(asrkit, folder):
