@@ -13,7 +13,7 @@ import attrs
 
 from asrkit.arrays import Array, Encoded, Features
 from asrkit.ops import Ops
-from asrkit.values import Clip, Clock, Heard, Hypothesis, Passage, Request
+from asrkit.values import Clip, Clock, Heard, Hypothesis, Passage, Request, Word
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asrkit.quantize import Quantized
 
 __all__ = [
+    "Aligner",
     "AttentionDecoder",
     "Backend",
     "CTCDecoder",
@@ -303,7 +304,8 @@ class Dialect(Protocol):
         ...
 
     def timed(self, options: Any) -> Any:
-        """Options for an answer that tells when each word is spoken; the same ones if every answer tells.
+        """Options for an answer that tells when each word is spoken; the same ones if every answer tells, or if the
+        model's aligner does.
 
         Raises:
             OptionError: the model does not know, or not with these options.
@@ -313,6 +315,22 @@ class Dialect(Protocol):
     def wordless(self, options: Any) -> frozenset[int]:
         """Token ids that no text begins with, such as the one that ends it; what may not come first where somebody
         surely speaks. Empty if the strategies of the family cannot leave a token out."""
+        ...
+
+
+class Aligner(Protocol):
+    """Tells when the words of a text are spoken."""
+
+    def __call__(self, waveforms: Sequence[np.ndarray], texts: Sequence[str]) -> Sequence[Sequence[Word]]:
+        """The words of each text, in order, with times in seconds from the start of its waveform, inside it.
+
+        Args:
+            waveforms: (S,) float32 mono, at the rate of the model's frontend.
+            texts: what is said in each.
+
+        Returns:
+            A row for each text. A word that cannot be placed is left out, and so are all if none can.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ import attrs
 
 from asrkit.audio import Stream, check_excerpt
 from asrkit.errors import AsrkitError, OptionError
-from asrkit.interfaces import Decode, Segmenter
+from asrkit.interfaces import Aligner, Decode, Segmenter
 from asrkit.values import Clip, Heard, Notice, Timing
 
 __all__ = ["TIMESTAMPS", "Call", "Job", "Opened", "Plan"]
@@ -154,3 +154,5 @@ class Plan:
     """Told the place of a recording in the call and how many of its seconds are done."""
     stop: Callable[[], bool] | None = None
     """Asked after each batch; once it says so, what is not finished is given up."""
+    aligner: Aligner | None = None
+    """What tells each word's time, if the model's answers do not."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from asrkit.interfaces import Dialect, Encoder, Frontend, Tokenizer
+from asrkit.interfaces import Aligner, Dialect, Encoder, Frontend, Tokenizer
 from asrkit.values import Notice
 
 __all__ = ["HubSource", "ModelSpec", "Parts", "PathSource"]
@@ -84,5 +84,8 @@ class Parts:
     """What a user should know about the checkpoint."""
     strategy_notices: tuple[Notice, ...] = ()
     """What a user should know about the default strategy; told where no other one was chosen."""
+    aligner: Callable[[], Aligner] | None = None
+    """Builds what tells when the words of a text are spoken, for a model that does not tell itself; called once, the
+    first time that words' times are asked for."""
     extras: Mapping[str, Any] = attrs.field(factory=dict)
-    """Further parts, such as an aligner."""
+    """What else there is to know, by name; ``asrkit models show`` shows it."""

@@ -18,10 +18,10 @@ from asrkit.batching import chunks
 from asrkit.confidence import with_words
 from asrkit.errors import AsrkitError, AudioError, PluginError
 from asrkit.guards import Reading, mend, where
-from asrkit.interfaces import Backend
+from asrkit.interfaces import Aligner, Backend
 from asrkit.jobs import Job, Opened, Plan
 from asrkit.models import Parts
-from asrkit.values import Alternative, Clip, Clock, Failure, Heard, Hypothesis, Notice, Passage, Request
+from asrkit.values import Alternative, Clip, Clock, Failure, Heard, Hypothesis, Notice, Passage, Request, Word
 
 __all__ = ["Pipeline", "with_hypotheses"]
 
@@ -235,9 +235,12 @@ class Pipeline:
             encoded = self.encode(features)
             asked = [job.source.asked for job in jobs if job.source is not None]
             readings = self._answers(encoded, clips, asked, forced)
-            if self.plan.words and (timed := [self.parts.dialect.timed(one) for one in asked]) != asked:
+            if self.plan.aligner is not None:
+                readings = _aligned(readings, self.plan.aligner)
+            elif self.plan.words and (timed := [self.parts.dialect.timed(one) for one in asked]) != asked:
                 others = self._answers(encoded, clips, timed, forced)
-                readings = [_with_times(one, other) for one, other in zip(readings, others, strict=True)]
+                words = [[word for each in other.passage.segments for word in each.words] for other in others]
+                readings = [_with_times(one, known) for one, known in zip(readings, words, strict=True)]
         finally:
             self.backend.release()
         readings = [attrs.evolve(one, passage=with_words(one.passage, self.parts.tokenizer)) for one in readings]
@@ -293,17 +296,33 @@ def with_hypotheses(passages: Sequence[Passage], hypotheses: Sequence[Hypothesis
     return attrs.evolve(passage, alternatives=tuple(found))
 
 
-def _with_times(reading: Reading, other: Reading) -> Reading:
-    """An answer whose words have the times of another one for the same clip."""
+def _aligned(readings: Sequence[Reading], aligner: Aligner) -> list[Reading]:
+    """Answers whose words have the times that an aligner gives them."""
+    spoken = [one for one in readings if one.passage.text]
+    if not spoken:
+        return list(readings)
+    found = aligner([one.clip.samples for one in spoken], [one.passage.text for one in spoken])
+    if len(found) != len(spoken):
+        raise PluginError(f"the aligner gave {len(found)} results for {len(spoken)} clips")
+    rows = iter(found)
+    return [_with_times(one, _later(next(rows), one.clip.start)) if one.passage.text else one for one in readings]
+
+
+def _later(words: Sequence[Word], seconds: float) -> list[Word]:
+    return [attrs.evolve(word, start=word.start + seconds, end=word.end + seconds) for word in words]
+
+
+def _with_times(reading: Reading, known: Sequence[Word]) -> Reading:
+    """An answer whose words have the times that somebody else found for the same clip."""
     clip, passage = reading.clip, reading.passage
     if not passage.text:
         return reading
-    known = [word for segment in other.passage.segments for word in segment.words]
     bounds = clip.spans or ((clip.start, clip.start + clip.seconds),)
     words, found = align(passage.text, known, max(bounds[0][0], 0.0), bounds[-1][1])
     notices = passage.notices
     if 2 * found < len(words):
-        text = f"the model timed {found} of {len(words)} words from {clip.start:.2f} s on; the others lie between them"
+        rest = "the others lie between them" if found else "they lie evenly over the speech"
+        text = f"the model timed {found or 'none'} of {len(words)} words from {clip.start:.2f} s on; {rest}"
         notices = (*notices, Notice("times-estimated", text))
     return attrs.evolve(reading, passage=attrs.evolve(passage, segments=sentences(words), notices=notices))
 

@@ -18,7 +18,7 @@ from asrkit.audio_files import AudioInput, describe
 from asrkit.batching import to_device
 from asrkit.blame import Watched, blaming
 from asrkit.errors import OptionError, PluginError, UsageError, listed
-from asrkit.interfaces import Backend, Decode, PreparedEncoder, Segmenter
+from asrkit.interfaces import Aligner, Backend, Decode, PreparedEncoder, Segmenter
 from asrkit.jobs import Call, Job, Opened, Plan
 from asrkit.models import Parts
 from asrkit.options import build_options, option_names, share_options
@@ -77,6 +77,7 @@ class Model:
         self._encode_with = backend.compile(encode_with)
         self._prepared_for: tuple[int, Any] = (0, None)
         self._bound: dict[Any, Decode] = {}
+        self._aligner: Aligner | None = None
         self._lock = threading.RLock()
 
     @overload
@@ -230,7 +231,9 @@ class Model:
         self._ask(wishes, call)
         decode = self._decode(call.strategy, searching)
         size = None if call.batch_size == "auto" else call.batch_size
-        return call, Plan(decode, segmenter, size, call.guards, call.timestamps == "word", call.progress, call.stop)
+        words = call.timestamps == "word"
+        aligner = self._align() if words else None
+        return call, Plan(decode, segmenter, size, call.guards, words, call.progress, call.stop, aligner)
 
     def _pipeline(self, plan: Plan) -> Pipeline:
         whose = f"{self._registry.describe('encoder', self.parts.encoder)} on backend {self.backend.name!r}"
@@ -279,7 +282,7 @@ class Model:
     def _knows_times(self, asked: Any) -> bool:
         """Whether every answer tells times, without being asked for them."""
         try:
-            return bool(self.parts.dialect.timed(asked) == asked)
+            return self.parts.aligner is None and bool(self.parts.dialect.timed(asked) == asked)
         except OptionError:
             return False
 
@@ -302,6 +305,15 @@ class Model:
                 with blaming(what):
                     self._bound[key] = Watched(strategy.bind(self.parts.decoder, self.backend), what)
             return self._bound[key]
+
+    def _align(self) -> Aligner | None:
+        """The model's aligner, if it has one; built the first time, since many calls never need it."""
+        with self._lock:
+            if self._aligner is None and self.parts.aligner is not None:
+                with blaming(f"the aligner of model {self.name!r}"):
+                    aligner = self.parts.aligner()
+                self._aligner = Watched(aligner, self._registry.describe("aligner", aligner))
+            return self._aligner
 
     def _run(self, sources: Iterable[Any], call: Call, plan: Plan) -> Iterator[Transcript | Failure]:
         for job, event in self._pipeline(plan).run(self._openers(sources, call)):

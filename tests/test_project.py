@@ -26,7 +26,7 @@ LAYERS = (
     {"nn", "decoders", "backends", "weights", "audio", "audio_files", "ffmpeg", "hub"},
     {"checkpoints", "frontends", "strategies", "segmenters", "formats"},
     {"models", "registry", "blame", "builtins", "plugins"},
-    {"loading", "transcriber", "pipeline", "guards", "jobs", "batching", "sources"},
+    {"loading", "transcriber", "pipeline", "ctc_alignment", "guards", "jobs", "batching", "sources"},
     {"bench", "evaluation", "inputs", "journal", "manifests", "naming", "outputs"},
     {"cli", "testing"},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -13,14 +14,12 @@ from asrkit.models import ModelSpec, Parts
 from asrkit.plugins import registry
 from asrkit.values import Notice
 from asrkit.weights import Weights
+from asrkit_canary.aligner import auxiliary_files, build_aligner
 
 __all__ = ["Settings", "build"]
 
 TRAINED_SECONDS = 40.0
 """Clips of up to so many seconds were used in training. Source: NVIDIA's model cards."""
-
-AUXILIARY = "timestamps_asr_model"
-"""Prefix of the members of canary-1b-v2's archive that hold its CTC aligner."""
 
 
 @attrs.frozen
@@ -65,9 +64,8 @@ def build(
         raise CheckpointError(
             f"{checkpoint.path}: the decoder has {decoder.size} classes, its tokenizer {tokenizer.size} tokens"
         )
-    # Accounted for by name: the files of an aligner that this version does not run.
-    auxiliary = tuple(name for name in checkpoint.files() if name.startswith(AUXILIARY))
-    dialect = _part("dialect", prompt)(tokenizer, config, spec, timed=not auxiliary)
+    auxiliary = auxiliary_files(checkpoint)
+    dialect = _part("dialect", prompt)(tokenizer, config, spec, aligned=bool(auxiliary))
     notices = []
     if dialect.limits.width > 1:
         text = (
@@ -84,7 +82,8 @@ def build(
         strategy="greedy",
         longest=TRAINED_SECONDS if spec is None or spec.longest is None else spec.longest,
         strategy_notices=tuple(notices),
-        extras={"unused files": auxiliary} if auxiliary else {},
+        aligner=partial(build_aligner, checkpoint, backend, precision, edges, frontend.rate) if auxiliary else None,
+        extras={"aligner": auxiliary} if auxiliary else {},
     )
 
 

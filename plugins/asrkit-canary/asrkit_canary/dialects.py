@@ -87,7 +87,7 @@ class Canary:
         limits: from its decoding section.
         languages: that it knows; by default the tokenizer's.
         translations: (from, to) pairs that it knows; None means any.
-        timed: whether it can write timestamp tokens; canary-1b-v2 has an aligner instead.
+        aligned: whether the model comes with an aligner, as canary-1b-v2 does, and writes no timestamp tokens.
     """
 
     Options: ClassVar[type] = CanaryOptions
@@ -98,27 +98,29 @@ class Canary:
         limits: Limits,
         languages: Sequence[str] | None = None,
         translations: Sequence[tuple[str, str]] | None = None,
-        timed: bool = True,
+        aligned: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
         self.limits = limits
         self.languages = tuple(languages or tokenizer.languages)
         self.translations = translations
-        self._times_words = timed
+        self.aligned = aligned
         self.stop, self.pad = self._token("<|endoftext|>"), self._token("<pad>")
         pieces = {id_: tokenizer.piece(id_) for id_ in range(tokenizer.size)}
         self._specials = frozenset(id_ for id_, piece in pieces.items() if SPECIAL.fullmatch(piece) or piece == "<unk>")
         self._marks = frozenset(id_ for id_ in self._specials if MARK.fullmatch(pieces[id_]))
 
     @classmethod
-    def build(cls, tokenizer: Tokenizer, config: Config, spec: ModelSpec | None = None, timed: bool = True) -> Canary:
+    def build(
+        cls, tokenizer: Tokenizer, config: Config, spec: ModelSpec | None = None, aligned: bool = False
+    ) -> Canary:
         """From the whole configuration of a checkpoint, and what is known of a model with a name."""
         return cls(
             tokenizer,
             Limits.read(config),
             spec.languages if spec else None,
             spec.translations if spec else None,
-            timed,
+            aligned,
         )
 
     def resolve(self, wishes: Mapping[str, Any]) -> tuple[Any, tuple[Notice, ...]]:
@@ -152,9 +154,10 @@ class Canary:
             targets = [there for here, there in pairs if here == source]
             raise OptionError(f"the model does not translate {source!r} to {target!r}, only to: {listed(targets)}")
         options: Any = build_options(self.Options, values, "the model")
-        if not self._times_words and getattr(options, "timestamp", False):
+        if self.aligned and getattr(options, "timestamp", False):
             raise OptionError(
-                "the model writes no timestamp tokens: it comes with a CTC aligner, which this version does not run"
+                "the model writes no timestamp tokens, which option 'timestamp' asks for; ask for timestamps 'word', "
+                "which its aligner gives"
             )
         self.prompt(options)  # says now if the vocabulary lacks a token
         return options, tuple(notices)
@@ -212,12 +215,12 @@ class Canary:
         return Passage(text, raw, tuple(tokens), sentences(words), tuple(notices))
 
     def timed(self, options: Any) -> Any:
-        """Options for an answer with timestamp tokens."""
-        if not self._times_words or "timestamp" not in option_names(self.Options):
+        """Options for an answer with timestamp tokens; unchanged where an aligner finds the times."""
+        if not self.aligned and "timestamp" not in option_names(self.Options):
             raise OptionError("the model gives no times of words; segment times come from speech detection")
         if options.language != options.target_language:
             raise OptionError("the model times the words that are spoken, not those of a translation")
-        return attrs.evolve(options, timestamp=True)
+        return options if self.aligned else attrs.evolve(options, timestamp=True)
 
     def wordless(self, options: Any) -> frozenset[int]:
         """Special tokens, and ids that the vocabulary has not; timestamps are allowed where they are asked for."""

@@ -224,16 +224,6 @@ def test_the_head_shares_the_embedding(path):
             assert decoder.head.weight is decoder.token_embedding
 
 
-def test_an_auxiliary_aligner_is_accounted_for():
-    parts = built("canary2-unified", "numpy")
-    assert parts.extras["unused files"] == (
-        "timestamps_asr_model_config.yaml",
-        "timestamps_asr_model_weights.ckpt",
-    )
-    with pytest.raises(OptionError, match="comes with a CTC aligner, which this version does not run"):
-        parts.dialect.resolve({"timestamp": True})
-
-
 def test_specs_restrict_languages_and_pairs(path):
     spec = next(spec for spec in SPECS if spec.name == "canary-180m-flash")
     dialect = build(open_checkpoint(registry(), path), BACKENDS["numpy"], "fp32", spec).dialect

@@ -139,7 +139,7 @@ def test_tokens_equal_nemo(golden, clips, label, way, together):
     model = model_of(golden.name, label)
     parts = model.parts
     limits = attrs.evolve(parts.dialect.limits, beam=way == "beam1", delta=golden.facts["delta"])
-    dialect = type(parts.dialect)(parts.tokenizer, limits, timed=parts.dialect.timed)
+    dialect = type(parts.dialect)(parts.tokenizer, limits, aligned=parts.dialect.aligned)
     asked, _ = dialect.resolve({"language": "en"})
     decode = Greedy().bind(parts.decoder, model.backend)
     names = list(clips)
@@ -159,7 +159,7 @@ def test_length_limits_equal_nemo(golden):
     for fact in golden.facts["limits"]:
         for way in ("greedy", "beam1"):
             limits = attrs.evolve(parts.dialect.limits, beam=way == "beam1", delta=fact["delta"])
-            dialect = type(parts.dialect)(parts.tokenizer, limits, timed=parts.dialect.timed)
+            dialect = type(parts.dialect)(parts.tokenizer, limits, aligned=parts.dialect.aligned)
             asked, _ = dialect.resolve({"language": "en"})
             assert dialect.request(asked, fact["frames"]).limit == fact[way], fact
 
@@ -203,7 +203,7 @@ def test_texts_equal_nemo(golden, clips, label):
         wishes = wishes_of(record["settings"], model.parts.dialect.languages)
         if wishes is None:
             continue
-        if wishes.get("timestamp") and not model.parts.dialect._times_words:
+        if wishes.get("timestamp") and model.parts.dialect.aligned:
             continue  # NeMo aligns with a second model there
         options, _ = model.parts.dialect.resolve(wishes)
         if list(model.parts.dialect.prompt(options)) != record["prompt"]:
