@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asrkit.testing.conformance_backend import check_backend
     from asrkit.testing.conformance_host import (
+        check_aligner,
         check_checkpoint,
         check_dialect,
         check_frontend,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "SmallDecoder": "small",
     "StrictBackend": "strict",
+    "check_aligner": "conformance_host",
     "check_backend": "conformance_backend",
     "check_checkpoint": "conformance_host",
     "check_decoder": "conformance_parts",
@@ -42,6 +44,7 @@ _HOMES = {
 __all__ = [
     "SmallDecoder",
     "StrictBackend",
+    "check_aligner",
     "check_backend",
     "check_checkpoint",
     "check_decoder",

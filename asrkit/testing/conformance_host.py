@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from asrkit.errors import CheckpointError, OptionError
-from asrkit.interfaces import Checkpoint, Dialect, Frontend, Segmenter, Tokenizer
+from asrkit.interfaces import Aligner, Checkpoint, Dialect, Frontend, Segmenter, Tokenizer
 from asrkit.options import option_names
 from asrkit.values import Clip, Clock, Heard, Hypothesis, Passage
 
 __all__ = [
+    "check_aligner",
     "check_checkpoint",
     "check_dialect",
     "check_frontend",
@@ -143,6 +144,34 @@ def check_segmenter(segmenter: Segmenter, rate: int = 16000, samples: np.ndarray
     parted = segmenter.part(left, Heard(shared, Passage("two three four", "", (2,))))
     joined = " ".join(heard.passage.text for heard in parted).strip()
     assert joined == "one two three four", f"what two clips heard both is said once, found {joined!r}"
+
+
+def check_aligner(aligner: Aligner, rate: int = 16000, texts: Sequence[str] = ("a b c", "a")) -> None:
+    """Words of the texts in their order, with times that do not go back and lie in the waveform, the same for a row
+    in a batch and alone; no words for no text.
+
+    Args:
+        rate: Hz.
+        texts: of which the aligner can place some words.
+    """
+    texts = [*texts, ""]
+    waveforms = [noise(1.3 + n, rate, n) for n in range(len(texts))]
+    found = aligner(waveforms, texts)
+    assert len(found) == len(texts), "one row a text"
+    for waveform, text, words in zip(waveforms, texts, found, strict=True):
+        left = iter(text.split())
+        assert all(word.text in left for word in words), f"words are not those of {text!r} in their order: {words}"
+        times = [time for word in words for time in (word.start, word.end)]
+        assert times == sorted(times), f"times of words go back: {words}"
+        assert all(0 <= time <= len(waveform) / rate for time in times), f"times lie outside the waveform: {words}"
+        (alone,) = aligner([waveform], [text])
+        assert [word.text for word in alone] == [word.text for word in words], "a row depends on its neighbours"
+        apart = [
+            abs(a - b)
+            for one, other in zip(alone, words, strict=True)
+            for a, b in ((one.start, other.start), (one.end, other.end))
+        ]
+        assert max(apart, default=0.0) < 1e-6, "a row depends on its neighbours"
 
 
 def check_checkpoint(checkpoint: Checkpoint) -> None:

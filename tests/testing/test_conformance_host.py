@@ -13,8 +13,8 @@ from asrkit.errors import OptionError
 from asrkit.segmenters.fixed import Fixed
 from asrkit.segmenters.pauses import Pauses
 from asrkit.segmenters.whole import Whole
-from asrkit.testing import check_dialect, check_frontend, check_segmenter, check_tokenizer
-from asrkit.values import Clip
+from asrkit.testing import check_aligner, check_dialect, check_frontend, check_segmenter, check_tokenizer
+from asrkit.values import Clip, Word
 
 SPEECH = Path(__file__).parents[1] / "data" / "synthetic-speech.wav"
 
@@ -148,3 +148,42 @@ def test_wrong_segmenter(methods, message):
     wrong = type("Wrong", (), {"split": Whole.split, "part": Whole.part, "listens": False} | methods)()
     with pytest.raises(AssertionError, match=message):
         check_segmenter(wrong)
+
+
+def evenly(waveforms, texts):
+    """Words that divide a second among them."""
+    return [
+        [Word(word, n / len(text.split()), (n + 1) / len(text.split())) for n, word in enumerate(text.split())]
+        for text in texts
+    ]
+
+
+def shifted(seconds):
+    def aligner(waveforms, texts):
+        move = seconds(waveforms)
+        return [[attrs.evolve(w, start=w.start + move, end=w.end + move) for w in row] for row in evenly(0, texts)]
+
+    return aligner
+
+
+@pytest.mark.parametrize(
+    ("aligner", "message"),
+    [
+        (lambda w, t: evenly(w, t)[:1], "one row a text"),
+        (lambda w, t: [row[::-1] for row in evenly(w, t)], "in their order"),
+        (lambda w, t: [[Word("d", 0.0, 1.0)] for _ in t], "words are not those of"),
+        (lambda w, t: [[attrs.evolve(one, end=0.9) for one in row] for row in evenly(w, t)], "go back"),
+        (shifted(lambda waveforms: -0.5), "outside the waveform"),
+        (shifted(lambda waveforms: 1.0), "outside the waveform"),
+        (shifted(lambda waveforms: len(waveforms) / 100), "depends on its neighbours"),
+        (lambda w, t: [row[: len(t)] for row in evenly(w, t)], "depends on its neighbours"),
+    ],
+)
+def test_wrong_aligners(aligner, message):
+    with pytest.raises(AssertionError, match=message):
+        check_aligner(aligner)
+
+
+def test_right_aligner():
+    check_aligner(evenly)
+    check_aligner(lambda waveforms, texts: [row[1:] for row in evenly(waveforms, texts)])

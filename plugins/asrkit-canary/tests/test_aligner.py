@@ -14,6 +14,7 @@ from asrkit.cli import main
 from asrkit.errors import CheckpointError, OptionError, WeightsError
 from asrkit.loading import load_model, open_checkpoint
 from asrkit.plugins import registry
+from asrkit.testing import check_aligner
 from asrkit.transcriber import Model
 from asrkit_canary.aligner import auxiliary_files, build_aligner
 from asrkit_canary.build import build
@@ -54,6 +55,10 @@ def test_words_of_given_texts_have_the_times_of_nemo(aligner, clips):
             for word in record["timestamps"]["word"]
         ]
         assert bool(words) == ((record["clip"], record["text"]) not in UNALIGNED)
+
+
+def test_it_keeps_to_the_interface(aligner):
+    check_aligner(aligner, texts=["the dog, the key.", "日本 x", "\u2047 a\u2047b", "no room " * 40])
 
 
 def test_transcripts_have_the_times_of_nemo(label, clips):
