@@ -48,8 +48,10 @@ def register_parts(register: Any) -> None:
     register.segmenter("pauses", "asrkit.segmenters.pauses:Pauses")
     register.segmenter("whole", "asrkit.segmenters.whole:Whole")
     register.strategy("attention-beam", "asrkit.strategies.attention_beam:AttentionBeam")
+    register.strategy("ctc-beam", "asrkit.strategies.ctc_beam:CTCBeam")
     register.strategy("ctc-greedy", "asrkit.strategies.ctc_greedy:CTCGreedy")
     register.strategy("greedy", "asrkit.strategies.greedy:Greedy")
+    register.strategy("transducer-beam", "asrkit.strategies.transducer_beam:TransducerBeam")
     register.strategy("transducer-greedy", "asrkit.strategies.transducer_greedy:TransducerGreedy")
 
 

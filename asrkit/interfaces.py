@@ -178,6 +178,8 @@ class PreparedEncoder(Protocol):
 class CTCDecoder(Protocol):
     """A frame-by-frame classifier."""
 
+    size: int
+    """V, the number of classes, the blank among them."""
     blank: int
 
     def __call__(self, encoded: Encoded) -> Array:
@@ -214,6 +216,8 @@ class AttentionDecoder(Protocol):
 class TransducerDecoder(Protocol):
     """A prediction network and a joint network (RNNT; TDT with more than one duration)."""
 
+    size: int
+    """V, the number of tokens with the blank."""
     blank: int
     durations: tuple[int, ...]
     """(1,) is RNNT."""
@@ -231,7 +235,7 @@ class TransducerDecoder(Protocol):
         ...
 
     def join(self, frames: Array, predicted: Array) -> tuple[Array, Array | None]:
-        """Frames (B, J) and predictions (B, J) to token scores and, for TDT, duration scores."""
+        """Frames (B, J) and predictions (B, J) to token scores (B, V) and, for TDT, duration scores."""
         ...
 
 

@@ -23,7 +23,7 @@ BLANK = 5
 class Script:
     """Classifier (V = 6) to which a state is the class it says."""
 
-    blank = BLANK
+    size, blank = 6, BLANK
 
     def __init__(self, backend):
         self.ops = backend.ops

@@ -168,7 +168,8 @@ def test_options_are_refused_before_anything_is_read(model, options, message):
 @pytest.mark.parametrize(("name", "hint"), [("gredy", " (did you mean 'greedy'?)"), ("", "")])
 def test_unknown_strategy(model, name, hint):
     message = (
-        f"there is no strategy {name!r}{hint}; there is: attention-beam, ctc-greedy, greedy, shy, transducer-greedy"
+        f"there is no strategy {name!r}{hint}; there is: attention-beam, ctc-beam, ctc-greedy, greedy, shy, "
+        "transducer-beam, transducer-greedy"
     )
     refused(lambda: model.transcribe(b"", strategy=name), message, UnknownNameError)
 

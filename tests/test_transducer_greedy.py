@@ -32,7 +32,7 @@ class Memory(NamedTuple):
 class Net:
     """Transducer with a random table and a random matrix; ``steps`` records the rows of each step."""
 
-    blank = BLANK
+    size, blank = BLANK + 1, BLANK
 
     def __init__(self, backend, durations, seed=0, quiet=0.0):
         rng = np.random.default_rng(seed)

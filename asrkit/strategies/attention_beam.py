@@ -17,6 +17,7 @@ from asrkit.arrays import MASKED, Array, Encoded, varying
 from asrkit.errors import OptionError
 from asrkit.interfaces import AttentionDecoder, Backend, Decode
 from asrkit.strategies.attention import Batches, take_rows
+from asrkit.strategies.common import check_beam_size, check_n_best
 from asrkit.values import Hypothesis, Request
 
 __all__ = ["AttentionBeam", "Choice", "Turn"]
@@ -54,29 +55,19 @@ class AttentionBeam:
     The penalty is ((5 + n) / 6) ** length_penalty, where n is one more than the prompt and the text have tokens.
     """
 
-    beam_size: int = attrs.field(default=4)
+    beam_size: int = attrs.field(default=4, validator=check_beam_size)
     """Hypotheses that are kept."""
     length_penalty: float = attrs.field(default=0.0)
     """0 favours short texts; 1 compares about the mean log-probability of a token."""
-    n_best: int = attrs.field(default=1)
+    n_best: int = attrs.field(default=1, validator=check_n_best)
     """Hypotheses that are given back, the best first."""
 
     decodes = AttentionDecoder
-
-    @beam_size.validator
-    def _check_beam_size(self, _: Any, value: int) -> None:
-        if value < 1:
-            raise OptionError(f"beam_size is a whole number from 1 on, found {value}")
 
     @length_penalty.validator
     def _check_length_penalty(self, _: Any, value: float) -> None:
         if not 0 <= value <= 100:
             raise OptionError(f"length_penalty is a number from 0 to 100, found {value:g}")
-
-    @n_best.validator
-    def _check_n_best(self, _: Any, value: int) -> None:
-        if not 1 <= value <= self.beam_size:
-            raise OptionError(f"n_best is a whole number from 1 to the beam_size of {self.beam_size}, found {value}")
 
     def bind(self, decoder: AttentionDecoder, backend: Backend) -> Decode:
         """Compile the steps for one decoder."""

@@ -9,14 +9,15 @@ import attrs
 import numpy as np
 
 from asrkit.arrays import Array, Encoded, varying
+from asrkit.confidence import Measure, token_confidences
 from asrkit.interfaces import Backend, CTCDecoder, Decode
-from asrkit.strategies.common import check_request, check_score
+from asrkit.strategies.common import check_confidence_measure, check_request, check_score
 from asrkit.values import Hypothesis, Request
 
 __all__ = ["Best", "CTCGreedy", "collapse"]
 
 
-@varying(tokens=("batch", "frames"), scores=("batch", "frames"))
+@varying(tokens=("batch", "frames"), scores=("batch", "frames"), confidences=("batch", "frames"))
 class Best(NamedTuple):
     """The most probable class of every frame."""
 
@@ -24,6 +25,8 @@ class Best(NamedTuple):
     """(B, S) int32."""
     scores: Array
     """(B, S) float32 log-probabilities."""
+    confidences: Array | None
+    """(B, S) float32 from 0 to 1, if they were asked for."""
 
 
 @attrs.frozen
@@ -34,6 +37,11 @@ class CTCGreedy:
     without the blanks.
     """
 
+    confidence: bool = False
+    """Whether to tell for each token how sure the model was: the least sure of the frames that say it."""
+    confidence_measure: Measure = attrs.field(default="entropy", validator=check_confidence_measure)
+    """From what: the entropy of the whole distribution, or its highest probability."""
+
     decodes = CTCDecoder
 
     def bind(self, decoder: CTCDecoder, backend: Backend) -> Decode:
@@ -43,7 +51,10 @@ class CTCGreedy:
         def choose(encoded: Encoded) -> Best:
             scores = decoder(encoded)
             best = xp.astype(xp.argmax(scores, axis=-1, keepdims=True), xp.int32)
-            return Best(best[:, :, 0], xp.take_along_axis(scores, best, axis=-1)[:, :, 0])
+            sure = None
+            if self.confidence:
+                sure = token_confidences(xp, scores, decoder.size, self.confidence_measure)
+            return Best(best[:, :, 0], xp.take_along_axis(scores, best, axis=-1)[:, :, 0], sure)
 
         compiled = backend.compile(choose)
 
@@ -52,15 +63,19 @@ class CTCGreedy:
                 check_request(request)
             best, lengths = backend.to_host((compiled(encoded), encoded.lengths))
             found = []
-            for request, tokens, scores, length in zip(requests, best.tokens, best.scores, lengths, strict=False):
-                check_score(float(scores[:length].sum()), backend)
-                found.append([collapse(tokens[:length], scores[:length], decoder.blank, request.limit)])
+            for n, (request, length) in enumerate(zip(requests, lengths, strict=False)):
+                tokens, scores = best.tokens[n, :length], best.scores[n, :length]
+                sure = None if best.confidences is None else best.confidences[n, :length]
+                check_score(float(scores.sum()), backend)
+                found.append([collapse(tokens, scores, decoder.blank, request.limit, sure)])
             return found
 
         return decode
 
 
-def collapse(tokens: np.ndarray, scores: np.ndarray, blank: int, limit: int) -> Hypothesis:
+def collapse(
+    tokens: np.ndarray, scores: np.ndarray, blank: int, limit: int, confidences: np.ndarray | None = None
+) -> Hypothesis:
     """The hypothesis of the best classes (S,) of one row; a label repeats only with a blank between."""
     runs = np.flatnonzero(np.diff(tokens, prepend=-1))
     ends = [*runs[1:], len(tokens)][: len(runs)]
@@ -70,6 +85,7 @@ def collapse(tokens: np.ndarray, scores: np.ndarray, blank: int, limit: int) -> 
         tokens=tuple(int(tokens[first]) for first, _ in kept),
         scores=tuple(float(scores[first:end].sum()) for first, end in kept),
         finished=len(said) <= limit,
+        confidences=() if confidences is None else tuple(float(confidences[first:end].min()) for first, end in kept),
         frames=tuple(first for first, _ in kept),
         ends=tuple(end for _, end in kept),
     )

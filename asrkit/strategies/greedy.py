@@ -9,9 +9,9 @@ import attrs
 
 from asrkit.arrays import MASKED, Array, Encoded, varying
 from asrkit.confidence import Measure, token_confidences
-from asrkit.errors import OptionError
 from asrkit.interfaces import AttentionDecoder, Backend, Decode
 from asrkit.strategies.attention import Batches
+from asrkit.strategies.common import check_confidence_measure
 from asrkit.values import Hypothesis, Request
 
 __all__ = ["Choice", "Greedy", "Turn"]
@@ -48,15 +48,10 @@ class Greedy:
 
     confidence: bool = False
     """Whether to tell for each token how sure the model was."""
-    confidence_measure: Measure = attrs.field(default="entropy")
+    confidence_measure: Measure = attrs.field(default="entropy", validator=check_confidence_measure)
     """From what: the entropy of the whole distribution, or its highest probability."""
 
     decodes = AttentionDecoder
-
-    @confidence_measure.validator
-    def _check_confidence_measure(self, _: Any, value: str) -> None:
-        if value != "entropy" and not self.confidence:
-            raise OptionError("confidence_measure is for confidence=yes, which was not asked for")
 
     def bind(self, decoder: AttentionDecoder, backend: Backend) -> Decode:
         """Compile the steps for one decoder."""

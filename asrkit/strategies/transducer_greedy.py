@@ -9,8 +9,15 @@ import attrs
 import numpy as np
 
 from asrkit.arrays import Array, Encoded, map_tree, varying
+from asrkit.confidence import Measure, token_confidences
 from asrkit.interfaces import Backend, Decode, TransducerDecoder
-from asrkit.strategies.common import check_request, check_score
+from asrkit.strategies.common import (
+    check_confidence_measure,
+    check_max_symbols,
+    check_request,
+    check_score,
+    renewed,
+)
 from asrkit.values import Hypothesis, Request
 
 __all__ = ["Frames", "Past", "Picked", "Seen", "TransducerGreedy", "Turn"]
@@ -54,7 +61,7 @@ class Turn(NamedTuple):
     """(B, W) int32 frames to look at."""
 
 
-@varying(tokens=("batch", None), durations=("batch", None), scores=("batch", None))
+@varying(tokens=("batch", None), durations=("batch", None), scores=("batch", None), confidences=("batch", None))
 class Seen(NamedTuple):
     """What comes out of a step: the choice for each frame of the window, and the past for the next step."""
 
@@ -64,6 +71,8 @@ class Seen(NamedTuple):
     """(B, W) int32 places in the decoder's durations."""
     scores: Array
     """(B, W) float32 log-probabilities of the tokens."""
+    confidences: Array | None
+    """(B, W) float32 from 0 to 1, if they were asked for."""
     past: Past
 
 
@@ -80,15 +89,14 @@ class Picked(NamedTuple):
 class TransducerGreedy:
     """Take the most probable token, and the most probable duration where there are several; ties go to the lowest."""
 
-    max_symbols: int = attrs.field(default=10)
+    max_symbols: int = attrs.field(default=10, validator=check_max_symbols)
     """Tokens that one frame may say; then the search goes on to the next frame."""
+    confidence: bool = False
+    """Whether to tell for each token how sure the model was."""
+    confidence_measure: Measure = attrs.field(default="entropy", validator=check_confidence_measure)
+    """From what: the entropy of the whole distribution, or its highest probability; durations do not count."""
 
     decodes = TransducerDecoder
-
-    @max_symbols.validator
-    def _check(self, attribute: Any, value: int) -> None:
-        if value < 1:
-            raise ValueError(f"max_symbols must be a whole number from 1 on, found {value!r}")
 
     def bind(self, decoder: TransducerDecoder, backend: Backend) -> Decode:
         """Compile the steps for one decoder."""
@@ -103,12 +111,7 @@ class TransducerGreedy:
                 predicted, state = decoder.predict(turn.state, turn.tokens)
                 return Past(state, predicted)
             predicted, state = decoder.predict(turn.past.state, turn.tokens)
-
-            def choose(new: Array, old: Array) -> Array:
-                # One more axis for each that the array has behind its rows.
-                return xp.where(turn.fresh[(slice(None), *[None] * (len(new.shape) - 1))], new, old)
-
-            kept: Past = map_tree(choose, Past(state, predicted), turn.past)
+            kept: Past = renewed(xp, turn.fresh, Past(state, predicted), turn.past)
             return kept
 
         def step(turn: Turn) -> Seen:
@@ -122,11 +125,16 @@ class TransducerGreedy:
             predicted = xp.reshape(predicted, (rows * WINDOW, past.predicted.shape[1]))
             logits, lengths = decoder.join(frames, predicted)
             best = xp.astype(xp.argmax(logits, axis=-1, keepdims=True), xp.int32)
-            scores = xp.take_along_axis(ops.log_softmax(xp.astype(logits, xp.float32)), best, axis=-1)
+            log_probabilities = ops.log_softmax(xp.astype(logits, xp.float32))
+            scores = xp.take_along_axis(log_probabilities, best, axis=-1)
+            sure = None
+            if self.confidence:
+                sure = token_confidences(xp, log_probabilities, decoder.size, self.confidence_measure)
+                sure = xp.reshape(sure, (rows, WINDOW))
             durations = None
             if lengths is not None:
                 durations = xp.reshape(xp.astype(xp.argmax(lengths, axis=-1), xp.int32), (rows, WINDOW))
-            return Seen(xp.reshape(best, (rows, WINDOW)), durations, xp.reshape(scores, (rows, WINDOW)), past)
+            return Seen(xp.reshape(best, (rows, WINDOW)), durations, xp.reshape(scores, (rows, WINDOW)), sure, past)
 
         def select(picked: Picked) -> Any:
             return map_tree(lambda leaf: xp.take(leaf, picked.rows, axis=0), picked.tree)
@@ -175,9 +183,13 @@ class _Search:
                     backend.asarray(np.array([row.window() for row in slots], np.int32)),
                 )
             )
-            tokens, durations, scores = backend.to_host((seen.tokens, seen.durations, seen.scores))
+            tokens, durations, scores, sure = backend.to_host(
+                (seen.tokens, seen.durations, seen.scores, seen.confidences)
+            )
             for n, row in enumerate(alive):
-                row.walk(tokens[n], None if durations is None else durations[n], scores[n], backend)
+                place = row.walk(tokens[n], None if durations is None else durations[n], scores[n], backend)
+                if place is not None and sure is not None:
+                    row.confidences.append(float(sure[n, place]))
             kept = [n for n, row in enumerate(alive) if not row.done]
             if not kept:
                 return [[row.hypothesis()] for row in rows]
@@ -212,6 +224,7 @@ class _Row:
         self.frame, self.emitted = 0, 0
         self.tokens: list[int] = []
         self.scores: list[float] = []
+        self.confidences: list[float] = []
         self.frames: list[int] = []
         self.ends: list[int] = []
         self.finished = length == 0
@@ -221,11 +234,13 @@ class _Row:
         """The next frames; of a row near its end, the last one several times."""
         return [min(self.frame + n, self.length - 1) for n in range(WINDOW)]
 
-    def walk(self, tokens: np.ndarray, durations: np.ndarray | None, scores: np.ndarray, backend: Backend) -> None:
-        """Go on through the window up to the next token, or to its end."""
+    def walk(
+        self, tokens: np.ndarray, durations: np.ndarray | None, scores: np.ndarray, backend: Backend
+    ) -> int | None:
+        """Go on through the window up to the next token, or to its end; the token's place in the window, or None."""
         self.fresh = False
         if self.done:
-            return
+            return None
         first = self.frame
         while self.frame < min(first + WINDOW, self.length):
             place = self.frame - first
@@ -234,11 +249,13 @@ class _Row:
             length = 0 if self.durations is None or durations is None else self.durations[int(durations[place])]
             if token != self.blank:
                 self._say(token, float(scores[place]), length)
-                break
+                self.finished = self.finished or self.frame >= self.length
+                self.done = self.done or self.finished
+                return place
             self.frame += max(length, 1)
             self.emitted = 0
-        if self.frame >= self.length and not self.done:
-            self.finished = self.done = True
+        self.finished = self.done = self.frame >= self.length
+        return None
 
     def _say(self, token: int, score: float, length: int) -> None:
         self.newest, self.fresh = token, True
@@ -258,6 +275,7 @@ class _Row:
             tuple(self.tokens),
             tuple(self.scores),
             self.finished,
+            tuple(self.confidences),
             frames=tuple(self.frames),
             ends=tuple(self.ends),
         )

@@ -209,7 +209,8 @@ def test_no_arguments(call):
         ),
         (
             ["run", "a.wav", "-m", "speller", "--strategy", "x"],
-            "there is no strategy 'x'; there is: attention-beam, ctc-greedy, greedy, transducer-greedy",
+            "there is no strategy 'x'; there is: attention-beam, ctc-beam, ctc-greedy, greedy, transducer-beam, "
+            "transducer-greedy",
         ),
         (
             ["run", "a.wav", "-m", "speller", "--precision", "fp8", "--backend", "numpy"],
