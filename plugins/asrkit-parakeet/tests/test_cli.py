@@ -85,6 +85,28 @@ def test_times_as_nemo_are_others(asrkit):
     assert ours != nemos
 
 
+@pytest.mark.parametrize(("decoder", "strategy"), [("ctc", "ctc-beam"), ("tdt", "transducer-beam")])
+def test_a_beam_gives_alternatives(asrkit, decoder, strategy):
+    beam = ("--decoder", decoder, "--strategy", strategy, "-o", "n_best=3", "--format", "json")
+    code, out, err = asrkit("run", "-m", "tdt_ctc.nemo", *beam, *WHOLE, "talk.wav")
+    assert (code, err) == (0, "")
+    (result,) = json.loads(out)
+    scores = [found["score"] for found in result["alternatives"]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert result["alternatives"][0]["text"] == result["text"]
+
+
+@pytest.mark.parametrize("decoder", ["ctc", "tdt"])
+def test_tokens_and_words_have_confidences(asrkit, decoder):
+    args = ("--decoder", decoder, "-o", "confidence=yes", "--tokens", "--timestamps", "word", "--format", "json")
+    code, out, err = asrkit("run", "-m", "tdt_ctc.nemo", *args, *WHOLE, "talk.wav")
+    assert (code, err) == (0, "")
+    (result,) = json.loads(out)
+    assert 0 < result["confidence"] < 1
+    assert len(result["confidences"]) == len(result["tokens"]) > 0
+
+
 def test_long_recordings_are_cut_and_put_together(asrkit, tmp_path):
     clip = read_clips()["c256"]
     soundfile.write("long.wav", list(clip) * 30, 16000, subtype="PCM_16")

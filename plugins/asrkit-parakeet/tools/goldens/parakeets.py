@@ -13,10 +13,13 @@ import torch
 # Clips, vocabularies and the way weights are drawn are those of the Canary goldens.
 sys.path.append(str(Path(__file__).resolve().parents[3] / "asrkit-canary/tools/goldens"))
 
+import clips as sounds
 import models as canary
 import vocabularies
 from nemo.collections.asr.models import EncDecCTCModelBPE, EncDecHybridRNNTCTCBPEModel, EncDecRNNTBPEModel
 from omegaconf import OmegaConf, open_dict
+
+__all__ = ["CLASSES", "DURATIONS", "VARIANTS", "Variant", "build", "sounds"]
 
 CLASSES = {"ctc": EncDecCTCModelBPE, "rnnt": EncDecRNNTBPEModel, "tdt": EncDecRNNTBPEModel}
 CLASSES["tdt_ctc"] = EncDecHybridRNNTCTCBPEModel

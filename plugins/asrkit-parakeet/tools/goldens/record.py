@@ -18,9 +18,8 @@ from typing import Any
 import nemo
 import numpy as np
 import torch
-from clips import RATE, as_float, speechlike  # of the Canary goldens, on the path since parakeets was imported
 from nemo.utils import logging
-from parakeets import CLASSES, DURATIONS, VARIANTS, Variant, build
+from parakeets import CLASSES, DURATIONS, VARIANTS, Variant, build, sounds
 
 LENGTHS = {"c001": 1700, "c043": 6880, "c100": 16000, "c256": 40960, "c337": 53920}
 FULL = ("c043", "c256")  # clips whose arrays are kept
@@ -32,7 +31,9 @@ def clips_of(out: Path) -> dict[str, np.ndarray]:
     file = out / "clips.npz"
     if not file.exists():
         out.mkdir(parents=True, exist_ok=True)
-        made = {name: speechlike(samples, seed) for seed, (name, samples) in enumerate(LENGTHS.items(), start=11)}
+        made = {
+            name: sounds.speechlike(samples, seed) for seed, (name, samples) in enumerate(LENGTHS.items(), start=11)
+        }
         np.savez_compressed(file, **made)
     with np.load(file) as stored:
         return {name: stored[name] for name in stored.files}
@@ -44,7 +45,7 @@ def record(variant: Variant, name: str, out: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     clips = clips_of(out)
     with tempfile.TemporaryDirectory() as scratch:
-        build(variant, Path(scratch), torch.from_numpy(as_float(clips["c256"]))[None]).save_to(
+        build(variant, Path(scratch), torch.from_numpy(sounds.as_float(clips["c256"]))[None]).save_to(
             str(folder / "model.nemo")
         )
         model = CLASSES[variant.kind].restore_from(str(folder / "model.nemo"), map_location="cpu").eval()
@@ -74,7 +75,7 @@ def one(
     model: Any, head: str, clip: str, samples: np.ndarray, file: str, arrays: dict[str, np.ndarray]
 ) -> dict[str, Any]:
     """One clip alone: what `transcribe()` says of its file, and the numbers on the way there."""
-    signal = torch.from_numpy(as_float(samples))[None]
+    signal = torch.from_numpy(sounds.as_float(samples))[None]
     features, length = model.preprocessor(input_signal=signal, length=torch.tensor([len(samples)]))
     states, count = model.encoder(audio_signal=features, length=length)
     found = model.transcribe([file], timestamps=True, return_hypotheses=True, batch_size=1, verbose=False)
@@ -171,7 +172,7 @@ def write_waves(clips: dict[str, np.ndarray], folder: Path) -> dict[str, str]:
         with wave.open(files[name], "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
-            file.setframerate(RATE)
+            file.setframerate(sounds.RATE)
             file.writeframes(samples.astype("<i2").tobytes())
     return files
 
