@@ -3,9 +3,9 @@ r"""Train a TDT and a CTC decoder on the states of canary-demo's encoder, which 
     python heads.py WORK_DIR WORK_DIR/canary-demo.nemo STATES.npz --minutes 7 --out WORK_DIR/parakeet-demo.nemo \
         --head HEAD_DIR
 
-NeMo's own EncDecHybridRNNTCTCBPEModel. The whole of it is saved as `.nemo`; what is new in it, and its configuration,
-also in HEAD_DIR. Both learn from the synthesizer's times of words: a frame's class by cross-entropy, for TDT after each token that may
-have been said before, CTC also by its own loss.
+NeMo's own EncDecHybridRNNTCTCBPEModel. All of it is saved as `.nemo`; what is new in it, and its configuration, also in
+HEAD_DIR. Both learn from the synthesizer's times of words: a frame's class by cross-entropy, for TDT after each token
+that may have been said before, CTC also by its own loss.
 """
 
 from __future__ import annotations
