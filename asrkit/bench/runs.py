@@ -1,4 +1,4 @@
-"""One model, run again and again over the same recording with the same number of tokens."""
+"""One model, run again and again over the same recording, with the same number of tokens where that can be forced."""
 
 from __future__ import annotations
 
@@ -14,30 +14,39 @@ from asrkit.interfaces import AttentionDecoder, Decode
 from asrkit.plugins import registry
 from asrkit.transcriber import Model
 
-__all__ = ["Runs", "bursts"]
+__all__ = ["TOKENS", "Runs", "bursts"]
+
+TOKENS = 40
+"""Said by each row, where nobody asks for another number."""
 
 
 class Runs:
     """Timed runs of a model from samples to token ids.
 
-    Every row is forced to say the same number of tokens, so that random weights do the work of trained ones.
+    Every row of an attention decoder is forced to say the same number of tokens, so that random weights do the work of
+    trained ones. A CTC decoder's work is that of its frames; a transducer's too, and that of what it hears.
 
     Args:
-        model: a model with an attention decoder.
-        tokens: how many each row says.
+        model: any model.
+        tokens: how many each row says; None: :data:`TOKENS`, if the decoder can be forced.
         seconds: length of the synthetic recordings.
         file: a recording to use in their place.
 
     Raises:
         AudioError: the file cannot be used.
-        OptionError: the model's decoder cannot be forced, or has no room for that many tokens.
+        OptionError: the model's decoder cannot be forced to a number of tokens, or has no room for that many.
     """
 
-    def __init__(self, model: Model, tokens: int, seconds: float = 10.0, file: str | None = None) -> None:
-        self._model, self._tokens = model, tokens
+    def __init__(self, model: Model, tokens: int | None = None, seconds: float = 10.0, file: str | None = None) -> None:
+        self._model = model
         parts = model.parts
-        if not isinstance(parts.decoder, AttentionDecoder):
-            raise OptionError(f"model {model.name!r} has no attention decoder: its number of tokens cannot be forced")
+        forced = isinstance(parts.decoder, AttentionDecoder)
+        if tokens is not None and not forced:
+            raise OptionError(
+                f"model {model.name!r} has no attention decoder: it cannot be forced to {tokens} tokens, leave them out"
+            )
+        self.tokens = (tokens or TOKENS) if forced else None
+        """That each row is forced to say; None if it says what it hears."""
         self._decode = self._bind(parts.decoder)
         self._recording = None if file is None else audio.load(file, parts.frontend.rate).samples
         self._samples = (
@@ -48,10 +57,14 @@ class Runs:
         frames = -(-parts.frontend.frames(self._samples) // parts.encoder.stride)
         options, _ = parts.dialect.resolve({})
         request = parts.dialect.request(options, frames)
-        most = parts.decoder.max_tokens - len(request.prompt) + 1  # the last token is never fed back
-        if tokens > most:
-            raise OptionError(f"model {model.name!r} has room for {most} tokens after its prompt, asked was: {tokens}")
-        self._request = attrs.evolve(request, limit=tokens, stops=frozenset(), stops_after=0)
+        if self.tokens is not None:
+            most = parts.decoder.max_tokens - len(request.prompt) + 1  # the last token is never fed back
+            if self.tokens > most:
+                raise OptionError(
+                    f"model {model.name!r} has room for {most} tokens after its prompt, asked was: {self.tokens}"
+                )
+            request = attrs.evolve(request, limit=self.tokens, stops=frozenset(), stops_after=0)
+        self._request = request
 
     def _bind(self, decoder: Any) -> Decode:
         name = registry().meant("strategy", self._model.parts.strategy)
@@ -62,7 +75,8 @@ class Runs:
         return bound
 
     def run(self, rows: int) -> dict[str, float]:
-        """Seconds of one run over that many recordings: features, encoder, decoder, and total, which is all three.
+        """Seconds of one run over that many recordings: features, encoder, decoder, and total, which is all three; and
+        how many tokens all of them said.
 
         Raises:
             AsrkitError: a row did not say the tokens it was forced to.
@@ -79,12 +93,13 @@ class Runs:
         end = time.perf_counter()
         backend.release()
         said = [len(hypotheses[0].tokens) for hypotheses in found]
-        if said != [self._tokens] * rows:
+        if self.tokens is not None and said != [self.tokens] * rows:
             raise AsrkitError(
-                f"model {self._model.name!r} was forced to {self._tokens} tokens in each of {rows} rows and said "
+                f"model {self._model.name!r} was forced to {self.tokens} tokens in each of {rows} rows and said "
                 f"{said}: its strategy {self._model.parts.strategy!r} cannot be measured this way"
             )
-        return {"features": featured - start, "encoder": coded - featured, "decoder": end - coded, "total": end - start}
+        stages = {"features": featured - start, "encoder": coded - featured, "decoder": end - coded}
+        return stages | {"total": end - start, "tokens": sum(said)}
 
     def _waveform(self, row: int) -> np.ndarray:
         if self._recording is not None:

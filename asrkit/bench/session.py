@@ -59,8 +59,8 @@ class Plan:
     backends: tuple[str, ...]
     precisions: tuple[str, ...] = ("fp32",)
     batch_sizes: tuple[int, ...] = (1,)
-    tokens: int = 40
-    """Said by each row."""
+    tokens: int | None = None
+    """Said by each row; None: the usual number if the model's decoder can be forced, else what it hears."""
     repeats: int = 7
     warm_up: int = 2
     """Runs of each kind that are not counted."""
@@ -70,6 +70,8 @@ class Plan:
     """A recording to use in its place."""
     threads: int | None = None
     device: str | None = None
+    decoder: str | None = None
+    """Which one of a model that has several."""
 
 
 def choose_backends(registry: Registry, threads: int | None, tell: Tell, device: str | None = None) -> tuple[str, ...]:
@@ -155,14 +157,15 @@ def measure(plan: Plan, command: str, start: Start = WorkerProcess, tell: Tell =
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "model": plan.model,
+        "decoder": plan.decoder,
         "audio": {"file": plan.audio, "seconds": measured[0].loaded["seconds"]},
-        "tokens": plan.tokens,
+        "tokens": measured[0].loaded["tokens"],
         "repeats": plan.repeats,
         "warm_up": plan.warm_up,
         "threads": plan.threads,
         "device": plan.device,
         "machine": machine(),
-        "configurations": [one.report(plan.tokens, measured[0]) for one in measured],
+        "configurations": [one.report(measured[0]) for one in measured],
         "notes": list(NOTES),
     }
 
@@ -179,6 +182,7 @@ def _load(
         "precision": precision,
         "threads": plan.threads,
         "device": plan.device,
+        "decoder": plan.decoder,
         "tokens": plan.tokens,
         "seconds": plan.seconds,
         "file": plan.audio,
@@ -211,7 +215,7 @@ class _Measured:
             if counts:
                 runs.append(run)
 
-    def report(self, tokens: int, first: _Measured) -> dict[str, Any]:
+    def report(self, first: _Measured) -> dict[str, Any]:
         """Everything about this configuration."""
         base = first._recordings_a_second(next(iter(first.runs)))
         return {
@@ -226,7 +230,7 @@ class _Measured:
             "batches": [
                 {
                     "batch_size": rows,
-                    **_figures(runs, rows, tokens, self.loaded["seconds"]),
+                    **_figures(runs, rows, self.loaded["tokens"], self.loaded["seconds"]),
                     "ratio": _rounded(base / self._recordings_a_second(rows)),
                 }
                 for rows, runs in self.runs.items()
@@ -237,13 +241,16 @@ class _Measured:
         return rows / statistics.median(run["total"] for run in self.runs[rows])
 
 
-def _figures(runs: list[dict[str, float]], rows: int, tokens: int, seconds: float) -> dict[str, Any]:
-    """Each measured and derived quantity of one batch size, over its runs."""
+def _figures(runs: list[dict[str, float]], rows: int, tokens: int | None, seconds: float) -> dict[str, Any]:
+    """Each measured and derived quantity of one batch size, over its runs; none by token where no number was forced."""
     columns = {name: [run[name] for run in runs] for name in ("features", "encoder", "decoder", "total")}
-    columns["ms_per_token"] = [1000 * run["decoder"] / tokens for run in runs]
-    columns["tokens_per_second"] = [rows * tokens / run["decoder"] for run in runs]
+    if tokens is not None:
+        columns["ms_per_token"] = [1000 * run["decoder"] / tokens for run in runs]
+        columns["tokens_per_second"] = [rows * tokens / run["decoder"] for run in runs]
     columns["times_real_time"] = [rows * seconds / run["total"] for run in runs]
-    return {name: _summary(values) for name, values in columns.items()}
+    summaries = {name: _summary(values) for name, values in columns.items()}
+    nothing = dict.fromkeys(("ms_per_token", "tokens_per_second")) if tokens is None else {}
+    return {"tokens": runs[-1]["tokens"], **summaries, **nothing}
 
 
 def _rounded(value: float) -> float:

@@ -11,12 +11,14 @@ __all__ = ["render"]
 def render(report: dict[str, Any]) -> str:
     """The tables, in Markdown that is also aligned for a terminal, below lines on what was measured and where."""
     configurations = report["configurations"]
+    forced = report["tokens"] is not None
     names = [(one["backend"], one["precision"]) for one in configurations]
     loads = [("backend", "precision", "load cold", "load warm", "first text cold", "first text warm", "peak memory")]
     runs = [
         (
-            *("backend", "precision", "batch", "features", "encoder", "per token", "end to end"),
-            *("tokens/s", "x real time", "ratio"),
+            *("backend", "precision", "batch", "features", "encoder"),
+            *(("per token", "end to end", "tokens/s") if forced else ("decoder", "end to end", "tokens")),
+            *("x real time", "ratio"),
         )
     ]
     for name, one in zip(names, configurations, strict=True):
@@ -29,9 +31,9 @@ def render(report: dict[str, Any]) -> str:
                     *name,
                     str(batch["batch_size"]),
                     *(_spread(batch[key], 1000) for key in ("features", "encoder")),
-                    _spread(batch["ms_per_token"]),
+                    _spread(batch["ms_per_token"]) if forced else _spread(batch["decoder"], 1000),
                     _spread(batch["total"], 1000),
-                    f"{batch['tokens_per_second']['median']:.0f}",
+                    f"{batch['tokens_per_second']['median']:.0f}" if forced else str(batch["tokens"]),
                     f"{batch['times_real_time']['median']:.1f}",
                     f"{batch['ratio']:.2f}",
                 )
@@ -55,7 +57,7 @@ def _head(report: dict[str, Any]) -> list[str]:
         + "".join(f", {name} {number}" for name, number in versions.items())
         + f"; threads: {threads}{settings}",
         f"{report['audio']['seconds']:.1f} s of {'noise' if report['audio']['file'] is None else 'audio'}, "
-        f"{report['tokens']} tokens forced in each row; "
+        f"{'no tokens' if report['tokens'] is None else str(report['tokens']) + ' tokens'} forced in each row; "
         f"median of {report['repeats']} runs ± half the interquartile range",
         "ratio: end to end time per recording, relative to the first row",
     ]

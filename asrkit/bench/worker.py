@@ -30,14 +30,15 @@ def work(
     backend: str,
     precision: str,
     threads: int | None,
-    tokens: int,
+    tokens: int | None,
     seconds: float,
     file: str | None,
     device: str | None = None,
+    decoder: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Load a model, run it once, and then once for each message; the answers, one by one."""
     start = time.perf_counter()
-    loaded = load_model(model, backend, precision, device=device, threads=threads)
+    loaded = load_model(model, backend, precision, device=device, threads=threads, decoder=decoder)
     load = time.perf_counter() - start
     runs = Runs(loaded, tokens, seconds, file)
     first = load + runs.run(1)["total"]
@@ -47,6 +48,7 @@ def work(
         "first": round(first, 6),
         "peak_memory": peak_memory(),
         "seconds": runs.seconds,
+        "tokens": runs.tokens,
         "device": capabilities.device,
         "versions": dict(capabilities.versions),
         "notes": list(capabilities.notes),

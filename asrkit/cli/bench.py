@@ -12,12 +12,13 @@ from asrkit.cli import on_download, say
 from asrkit.cli.options import (
     Command,
     complete_files,
+    decoder_option,
     loading_options,
     model_option,
     option,
     verbosity_options,
 )
-from asrkit.errors import UsageError
+from asrkit.errors import OptionError, UsageError
 from asrkit.plugins import registry
 
 __all__ = ["command"]
@@ -33,6 +34,7 @@ class _Typed(Command):
 
 @click.command("bench", cls=_Typed)
 @model_option
+@decoder_option
 @loading_options(repeated=True)
 @option(
     "--batch-size",
@@ -55,10 +57,9 @@ class _Typed(Command):
 @option(
     "--tokens",
     type=click.IntRange(min=1),
-    default=40,
-    show_default=True,
     section="Measurement",
-    help="Said by each row.",
+    show_default="40",
+    help="Said by each row, if the model has an attention decoder.",
 )
 @option(
     "--repeats",
@@ -90,12 +91,13 @@ class _Typed(Command):
 def command(
     ctx: click.Context,
     model: str,
+    decoder: str | None,
     backends: tuple[str, ...],
     precisions: tuple[str, ...],
     batch_sizes: tuple[int, ...],
     audio: str | None,
     seconds: float | None,
-    tokens: int,
+    tokens: int | None,
     repeats: int,
     warm_up: int,
     device: str | None,
@@ -104,8 +106,8 @@ def command(
 ) -> None:
     """Measure a model: loading, features, encoder, decoder, memory.
 
-    Every backend in every precision runs in a process of its own; the processes are asked in turn. Each row says the
-    same number of tokens, whatever the weights are.
+    Every backend in every precision runs in a process of its own; the processes are asked in turn. Each row of
+    an attention decoder says the same number of tokens, whatever the weights are; others say what they hear.
 
     \b
     Examples:
@@ -113,6 +115,7 @@ def command(
       asrkit bench -m canary-180m-flash --backend numpy --backend onnxruntime
       asrkit bench -m canary-180m-flash --precision fp32 --precision int8
       asrkit bench -m canary-180m-flash --batch-size 1 --batch-size 8
+      asrkit bench -m parakeet-tdt_ctc-110m --decoder ctc --audio talk.wav
     """
     if audio is not None and seconds is not None:
         raise UsageError("--seconds is the length of the noise; it cannot be given together with --audio")
@@ -123,7 +126,9 @@ def command(
     from asrkit.bench.table import render
     from asrkit.loading import model_settings, own_precision
 
-    model_settings(model, on_download())  # a model that is not there is told before anything is started
+    settings = model_settings(model, on_download())  # a model that is not there is told before anything is started
+    if decoder is not None and "decoder" not in settings:
+        raise OptionError(f"model {model!r} has one decoder and no choice: leave --decoder {decoder} out")
     own = own_precision(model, on_download())  # downloads it, if need be, before several processes would
     precisions = precisions or (own,)
     backends = backends or choose_backends(registry(), threads, _tell, device)
@@ -140,6 +145,7 @@ def command(
         audio=audio,
         threads=threads,
         device=device,
+        decoder=decoder,
     )
     report = measure(plan, shlex.join(["asrkit", "bench", *ctx.meta[__name__]]), tell=_tell)
     click.echo(json.dumps(report, indent=2) if format_name == "json" else render(report))

@@ -29,7 +29,8 @@ def test_every_row_says_the_forced_number_of_tokens(model, monkeypatch, rows, to
     monkeypatch.setattr(runs, "_decode", lambda *args: heard.extend(decode(*args)) or heard)
     seconds = runs.run(rows)
     assert [len(best.tokens) for (best,) in heard] == [tokens] * rows
-    assert list(seconds) == [*STAGES, "total"]
+    assert list(seconds) == [*STAGES, "total", "tokens"]
+    assert seconds["tokens"] == rows * tokens
     assert all(value >= 0 for value in seconds.values())
     assert sum(seconds[stage] for stage in STAGES) == pytest.approx(seconds["total"])
 
@@ -76,7 +77,7 @@ def test_more_tokens_than_there_is_room_for(make, family):
 
 
 def test_a_decoder_that_cannot_be_forced(make):
-    with pytest.raises(OptionError, match="has no attention decoder"):
+    with pytest.raises(OptionError, match="has no attention decoder: it cannot be forced to 4 tokens"):
         Runs(make(decoder=object()), 4)
 
 
@@ -132,7 +133,7 @@ def test_worker(job):
     assert loaded["seconds"] == 0.5
     assert (loaded["device"], loaded["versions"]) == ("cpu", {"numpy": np.__version__})
     for run in (one, two):
-        assert list(run) == [*STAGES, "total", "peak_memory"]
+        assert list(run) == [*STAGES, "total", "tokens", "peak_memory"]
 
 
 def test_worker_answers_errors_and_ends(job):

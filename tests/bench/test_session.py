@@ -16,7 +16,8 @@ from asrkit.interfaces import Capabilities
 class Fake:
     """Starts workers that write down what happens to them. The nth run of a worker takes n seconds for each row."""
 
-    def __init__(self, fails: str = "") -> None:
+    def __init__(self, fails: str = "", tokens: int | None = 40) -> None:
+        self.tokens = tokens
         self.log: list[str] = []
         self.folders: dict[str, list] = {}
         self.fails = fails
@@ -42,6 +43,7 @@ class FakeWorker:
             self.job = message
             seconds = 0.25 * len(self.fake.folders[self.label])
             loaded = {"load": seconds, "first": 2 * seconds, "peak_memory": 500, "seconds": message["seconds"]}
+            loaded["tokens"] = message["tokens"] or self.fake.tokens
             return loaded | {"device": "cpu", "versions": {"abacus": "1.0"}, "notes": ["wooden"]}
         rows = message["rows"]
         self.fake.log.append(f"{rows} {self.label}")
@@ -50,7 +52,7 @@ class FakeWorker:
         self.count += 1
         seconds = float(self.count * rows)
         stages = {"features": seconds / 4, "encoder": seconds / 4, "decoder": seconds / 2, "total": seconds}
-        return stages | {"peak_memory": 1000 * self.count}
+        return stages | {"tokens": 7 * rows, "peak_memory": 1000 * self.count}
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +109,19 @@ def test_ratio_is_per_recording():
     assert (one["total"]["all"], eight["total"]["all"]) == ([1.0], [16.0])
     assert (one["ratio"], eight["ratio"]) == (1.0, 2.0)
     assert one["total"]["quartiles"] == [1.0, 1.0]
+
+
+def test_without_a_forced_number_of_tokens():
+    report = measure(Plan("m", ("a",), batch_sizes=(1, 8), repeats=1, warm_up=0), "", Fake(tokens=None))
+    assert report["tokens"] is None
+    (one, eight) = report["configurations"][0]["batches"]
+    assert (one["tokens"], eight["tokens"]) == (7, 56)
+    assert (eight["ms_per_token"], eight["tokens_per_second"]) == (None, None)
+    *_, head, _, first, second = render(report).split("\n")
+    assert [cell.strip() for cell in head.split("|")][6:9] == ["decoder", "end to end", "tokens"]
+    assert [cell.strip() for cell in second.split("|")][6:9] == ["8000.0 ms ±0 %", "16000.0 ms ±0 %", "56"]
+    assert "no tokens forced in each row" in render(report)
+    assert "7" in [cell.strip() for cell in first.split("|")]
 
 
 def test_a_failure_ends_all_workers():

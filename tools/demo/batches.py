@@ -182,7 +182,7 @@ class Maker:
         features = np.zeros((len(group), width, group[0].shard.shape[1]), np.float32)
         for row, example in zip(features, group, strict=True):
             part = example.shard[example.start : example.start + example.frames].astype(np.float32)
-            row[: example.frames] = part if self._calm else self._augmented(part)
+            row[: example.frames] = part if self._calm else self.augmented(part)
         kinds = [self._kind(example) for example in group]
         sequences = [
             self._sequence(example, example.language, kind) for example, kind in zip(group, kinds, strict=True)
@@ -214,7 +214,7 @@ class Maker:
         prompt = self._encoder.prompt(example.language, target, kind)
         return [*prompt, *example.targets[target, kind], self._end]
 
-    def _augmented(self, part: np.ndarray) -> np.ndarray:
+    def augmented(self, part: np.ndarray) -> np.ndarray:
         """Shift by some mel bins, mask bins and frames, add noise."""
         frames, bins = part.shape
         if shift := self._rng.randint(-2, 2):

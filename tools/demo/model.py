@@ -107,7 +107,8 @@ def _tidy(folder: Path) -> None:
     file.write_bytes(model.SerializeToString())
 
 
-def _encoder() -> dict[str, Any]:
+def encoder_configuration() -> dict[str, Any]:
+    """Of a FastConformer, as NeMo builds it."""
     return {
         "_target_": "nemo.collections.asr.modules.ConformerEncoder",
         "feat_in": MELS,
@@ -156,7 +157,7 @@ def _configuration(tokenizer: dict[str, Any]) -> dict[str, Any]:
         "model_defaults": widths,
         "tokenizer": tokenizer,
         "preprocessor": {"_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor", **FRONT_END},
-        "encoder": _encoder(),
+        "encoder": encoder_configuration(),
         "transf_encoder": {
             "_target_": "nemo.collections.asr.modules.transformer.transformer_encoders.TransformerEncoder",
             "num_layers": 0,

@@ -145,3 +145,27 @@ def test_python_asks_alike(asrkit):
     assert load_model("tdt_ctc.nemo", backend="numpy", decoder="ctc").parts.strategy == "ctc-greedy"
     with pytest.raises(OptionError, match="has no decoder 'tdt'; it has: ctc"):
         load_model("ctc.nemo", backend="numpy", decoder="tdt")
+
+
+BENCH = ("--backend", "numpy", "--audio", "talk.wav", "--repeats", "1", "--warm-up", "0", "--format", "json")
+
+
+@pytest.mark.parametrize("decoder", ["ctc", "tdt"])
+def test_bench_of_a_decoder_that_says_what_it_hears(asrkit, decoder):
+    code, out, _ = asrkit("bench", "-m", "tdt_ctc.nemo", "--decoder", decoder, "--batch-size", "2", *BENCH)
+    assert code == 0
+    report = json.loads(out)
+    assert (report["decoder"], report["tokens"]) == (decoder, None)
+    (batch,) = report["configurations"][0]["batches"]
+    assert batch["tokens"] == 2 * len(read_golden("tdt_ctc", decoder).facts["c256"]["tokens"])
+    assert (batch["ms_per_token"], batch["tokens_per_second"]) == (None, None)
+    assert batch["decoder"]["median"] > 0
+
+
+def test_bench_refuses_what_it_cannot_do(asrkit):
+    code, _, err = asrkit("bench", "-m", "ctc.nemo", "--tokens", "5", *BENCH)
+    assert code == 2
+    assert "it cannot be forced to 5 tokens, leave them out" in err.splitlines()[-1]
+    code, _, err = asrkit("bench", "-m", "ctc.nemo", "--decoder", "tdt", *BENCH)
+    assert code == 2
+    assert "has no decoder 'tdt'; it has: ctc" in err.splitlines()[-1]
