@@ -45,7 +45,7 @@ def penalised(ids: list[int], prompt: list[int], ends: frozenset[int], penalty: 
 def dialect_of(model, golden, beam):
     parts = model.parts
     limits = attrs.evolve(parts.dialect.limits, beam=beam, delta=golden.facts["delta"])
-    return type(parts.dialect)(parts.tokenizer, limits, timed=parts.dialect.timed)
+    return type(parts.dialect)(parts.tokenizer, limits)
 
 
 def search(model, dialect, strategy, waveforms):
