@@ -95,6 +95,8 @@ class Job:
     """Seconds of those that are decoded."""
     duration: float = 0.0
     notices: tuple[Notice, ...] = ()
+    broken: AsrkitError | None = None
+    """Why reading ended, where something had been read before."""
     error: AsrkitError | None = None
     seconds: dict[str, float] = attrs.field(factory=dict)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from asrkit.alignment import align, sentences
 from asrkit.arrays import Encoded, Features
+from asrkit.audio import Stream
 from asrkit.batching import chunks
 from asrkit.confidence import with_words
 from asrkit.errors import AsrkitError, AudioError, PluginError
@@ -134,7 +135,7 @@ class Pipeline:
             try:
                 job.source = source = opener()
                 stream = held.enter_context(source.stream)
-                clips = iter(job.segmenter.split(stream.blocks(), stream.rate, self.parts.longest))
+                clips = iter(job.segmenter.split(_blocks(job, stream), stream.rate, self.parts.longest))
                 while (clip := next(clips, None)) is not None:
                     piece = self._piece(job, clip)
                     job.notices += tuple(notice for notice in clip.notices if notice not in job.notices)
@@ -143,6 +144,8 @@ class Pipeline:
                     start = time.perf_counter()
                     if job.error is not None:
                         return
+                if job.broken is not None:
+                    raise job.broken
                 job.duration, job.whole = stream.duration, True
                 silent = (NOBODY,) if not job.clips else ()
                 job.notices = (*source.notices, *job.notices, *silent, *stream.notices)
@@ -277,6 +280,19 @@ class Pipeline:
             )
             passage = attrs.evolve(passage, notices=(*passage.notices, Notice("long-recording", text)))
         return passage
+
+
+def _blocks(job: Job, stream: Stream) -> Iterator[np.ndarray]:
+    """The samples of a recording; where they break off, what came before is cut into clips as if it were all."""
+    heard = False
+    try:
+        for block in stream.blocks():
+            heard = heard or len(block) > 0
+            yield block
+    except AsrkitError as error:
+        if not heard:
+            raise
+        job.broken = error
 
 
 def with_hypotheses(passages: Sequence[Passage], hypotheses: Sequence[Hypothesis]) -> Passage:

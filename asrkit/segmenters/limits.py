@@ -36,10 +36,7 @@ def clip_limits(max_segment: float | None, overlap: float | None, longest: float
     """
     longest = min(longest, LONGEST_UNKNOWN)
     if max_segment is not None and max_segment > longest:
-        raise OptionError(
-            f"max_segment is at most {longest:g} s, what the model takes, found {max_segment:g}; "
-            "the segmenter 'whole' does not cut at all"
-        )
+        raise OptionError(f"max_segment is at most {longest:g} s, what the model takes, found {max_segment:g}")
     limit = longest if max_segment is None else max_segment
     shared = min(MOST_SHARED, limit / 4) if overlap is None else overlap
     if shared > limit / 2:

@@ -131,7 +131,7 @@ def test_max_segment_and_overlap():
         ({"max_segment": 4, "overlap": 3}, "overlap is at most half of a clip, 2 s here, found 3"),
         (
             {"max_segment": 60},
-            "max_segment is at most 15 s, what the model takes, found 60; the segmenter 'whole' does not cut at all",
+            "max_segment is at most 15 s, what the model takes, found 60",
         ),
     ],
 )
@@ -273,3 +273,17 @@ def test_many_threads_may_ask_for_a_detector_at_once():
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: choose_detector("silero", 16000), range(8)))
     assert {notices for _, notices in found} == {()}
+
+
+def test_silero_forgets_in_silence(monkeypatch):
+    """Over minutes of other sound its state drifts, until it takes clear speech for silence."""
+    speech, rate = soundfile.read(SPEECH, dtype="float32")
+    detector, _ = choose_detector("silero", rate)
+    resets = []
+    monkeypatch.setattr(detector._model, "reset", lambda: resets.append(None))
+    detector(np.resize(speech, 512 * 100))
+    before = len(resets)
+    detector(np.zeros(512 * 100, np.float32))
+    assert len(resets) == before + 1
+    detector(np.concatenate([np.resize(speech, 512 * 60), np.zeros(512 * 100, np.float32)]))
+    assert len(resets) == before + 2
