@@ -216,13 +216,10 @@ class Model:
     def _plan(self, call: Call, options: Mapping[str, Any]) -> tuple[Call, Plan]:
         """Refuse what cannot be asked for, before anything is read."""
         call.check()
-        call = attrs.evolve(
-            call,
-            strategy=self._registry.meant("strategy", self.parts.strategy) if call.strategy is None else call.strategy,
-            segmenter=(
-                self._registry.meant("segmenter", self.parts.segmenter) if call.segmenter is None else call.segmenter
-            ),
-        )
+        if call.strategy is None:
+            call = attrs.evolve(call, strategy=self._registry.meant("strategy", self.parts.strategy))
+        if call.segmenter is None:
+            call = attrs.evolve(call, segmenter=self._registry.meant("segmenter", self.parts.segmenter))
         wishes, searching, cutting = self._sort(options, call)
         entry = self._registry.get("segmenter", call.segmenter)
 
