@@ -13,21 +13,28 @@ from asrkit.values import Segment, Word
 __all__ = ["align", "forward", "sentences", "without_marks"]
 
 SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+NEAR = 0.4
+"""Seconds from the nearest speech at which a word's time is not believed."""
+TINY = 1e-9
 CLOSING = "\"'”’»)]」』"
 
 
-def align(text: str, known: Sequence[Word], start: float, end: float) -> tuple[tuple[Word, ...], int]:
+def align(
+    text: str, known: Sequence[Word], start: float, end: float, spans: Sequence[tuple[float, float]] = ()
+) -> tuple[tuple[Word, ...], int]:
     """The words of a text, each with its times, and how many of them found theirs.
 
-    Words that both texts have in common take the times of the other text. Words without one lie evenly, by their
-    letters, between the neighbours that have one. Times never go back.
+    Words that both texts have in common take the times of the other text, unless nobody speaks there. Words without one
+    lie evenly, by their letters, over the speech between the neighbours that have one. Times never go back.
 
     Args:
         text: whose words are wanted.
         known: words of the same speech, as somebody else wrote them, with their times.
         start, end: seconds between which it was said, as far as anybody knows.
+        spans: stretches in which somebody speaks; empty if nobody listened.
     """
     words = text.split()
+    known = [word for word in known if not spans or _spoken(word, spans)]
     start, end = min([start, *(word.start for word in known)]), max([end, *(word.end for word in known)])
     found: list[Word | None] = [None] * len(words)
     known = _forward(known)
@@ -43,10 +50,9 @@ def align(text: str, known: Sequence[Word], start: float, end: float) -> tuple[t
             times.append(Word(words[n], word.start, max(word.start, word.end)))
             n += 1
             continue
-        last = next((m for m in range(n, len(words)) if found[m] is not None), len(words))
+        last, after = next(((m, later.start) for m, later in enumerate(found) if m > n and later), (len(words), end))
         before = times[-1].end if times else start
-        after = found[last].start if last < len(words) else end  # type: ignore[union-attr]  # it is not None there
-        times += _between(words[n:last], before, max(after, before))
+        times += _between(words[n:last], before, max(after, before), spans)
         n = last
     return tuple(times), sum(word is not None for word in found)
 
@@ -96,11 +102,29 @@ def _forward(words: Sequence[Word]) -> list[Word]:
     return kept[::-1]
 
 
-def _between(words: Sequence[str], start: float, end: float) -> list[Word]:
-    letters = sum(len(word) for word in words)
+def _spoken(word: Word, spans: Sequence[tuple[float, float]]) -> bool:
+    """Whether somebody speaks when a word is said, or nearly then."""
+    middle = (word.start + word.end) / 2
+    return any(first - NEAR <= middle <= last + NEAR for first, last in spans)
+
+
+def _between(words: Sequence[str], start: float, end: float, spans: Sequence[tuple[float, float]]) -> list[Word]:
+    """Words evenly over the speech between two times, or over all that lies between them if nobody speaks there."""
+    pieces = [(max(first, start), min(last, end)) for first, last in spans if first < end and last > start]
+    pieces = pieces or [(start, end)]
+    share = sum(last - first for first, last in pieces) / sum(len(word) for word in words)
     times, said = [], 0
     for word in words:
-        first = start + (end - start) * said / letters
+        first = _reached(pieces, said * share, begins=True)
         said += len(word)
-        times.append(Word(word, first, start + (end - start) * said / letters))
+        times.append(Word(word, first, max(_reached(pieces, said * share, begins=False), first)))
     return times
+
+
+def _reached(pieces: Sequence[tuple[float, float]], seconds: float, begins: bool) -> float:
+    """The time at which so many seconds have been spoken; at a pause, its end for what begins there."""
+    for first, last in pieces:
+        if seconds < last - first - TINY or (not begins and seconds <= last - first + TINY):
+            return min(first + seconds, last)
+        seconds -= last - first
+    return pieces[-1][1]

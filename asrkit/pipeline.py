@@ -334,7 +334,7 @@ def _with_times(reading: Reading, known: Sequence[Word]) -> Reading:
     if not passage.text:
         return reading
     bounds = clip.spans or ((clip.start, clip.start + clip.seconds),)
-    words, found = align(passage.text, known, max(bounds[0][0], 0.0), bounds[-1][1])
+    words, found = align(passage.text, known, max(bounds[0][0], 0.0), bounds[-1][1], clip.spans or ())
     notices = passage.notices
     if 2 * found < len(words):
         rest = "the others lie between them" if found else "they lie evenly over the speech"

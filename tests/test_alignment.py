@@ -60,3 +60,17 @@ def test_sentences():
 
 def test_marks():
     assert [without_marks(word) for word in ("It's", "ÜBER,", "-", "3.5")] == ["its", "über", "-", "35"]
+
+
+def test_times_in_silence_are_not_believed():
+    spans = [(0.0, 2.0), (5.0, 7.0)]
+    wrong = [Word("a", 0.0, 0.5), Word("b", 3.4, 3.6), Word("c", 6.0, 6.5)]
+    words, found = align("a b c", wrong, 0.0, 7.0, spans)
+    assert found == 2
+    assert [(w.text, w.start) for w in words] == [("a", 0.0), ("b", 0.5), ("c", 6.0)]
+
+
+def test_words_without_a_time_lie_over_speech():
+    words, found = align("aa bb cc dd", [], 0.0, 9.0, [(1.0, 3.0), (6.0, 8.0)])
+    assert found == 0
+    assert [(w.start, w.end) for w in words] == [(1, 2), (2, 3), (6, 7), (7, 8)]

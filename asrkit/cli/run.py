@@ -295,6 +295,8 @@ def extra_options(options: tuple[str, ...], flags: set[str], asked: Mapping[str,
         raise UsageError(f"{python[0]!r} is a function, in Python only")
     if "channel" in extra and "channel" not in flags:
         raise UsageError("'channel' is asked for with `asrkit run --channel`; here it is the mean of all channels")
+    if "timestamps" in extra and "timestamps" not in flags:
+        raise UsageError("'timestamps' is asked for with `asrkit run --timestamps`; here only the text counts")
     for name in sorted(flags & set(extra)):
         raise UsageError(f"{name!r} is not set with -o but with --{name.replace('_', '-')}")
     twice = sorted(set(extra) & {name for name, value in asked.items() if value is not None})

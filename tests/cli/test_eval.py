@@ -150,3 +150,14 @@ def test_help_is_light():
         "assert 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("timestamps=word", "'timestamps' is asked for with `asrkit run --timestamps`; here only the text counts"),
+        ("progress=1", "'progress' is a function, in Python only"),
+    ],
+)
+def test_what_an_evaluation_has_no_use_for(evaluate, manifest, given, message):
+    assert evaluate(manifest(), "-o", given) == (2, "", f"asrkit: error: {message}\n")
